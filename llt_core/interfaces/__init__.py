@@ -1,0 +1,59 @@
+"""What plugins implement. Everything a plugin author needs is importable from here.
+
+Importing this package never imports torch.
+"""
+
+from llt_core.interfaces.architecture import Architecture
+from llt_core.interfaces.classification import ClassificationTask
+from llt_core.interfaces.component import Component, Kind, parameter
+from llt_core.interfaces.context import MeasureContext
+from llt_core.interfaces.description import Modality, TaskDescription
+from llt_core.interfaces.errors import DataError, LltError, RequestError
+from llt_core.interfaces.examples import Examples, TensorExamples
+from llt_core.interfaces.executor import (
+    Executor,
+    FailureKind,
+    Job,
+    Outcome,
+    Progress,
+    Report,
+    perform,
+)
+from llt_core.interfaces.metric import Metric, Needs, Scope
+from llt_core.interfaces.perturbation import Perturbation, Splits
+from llt_core.interfaces.task import Task
+from llt_core.interfaces.values import Batch, Measurement, Quantity, Status, forward
+
+__all__ = [
+    "Architecture",
+    "Batch",
+    "ClassificationTask",
+    "Component",
+    "DataError",
+    "Examples",
+    "Executor",
+    "FailureKind",
+    "Job",
+    "Kind",
+    "LltError",
+    "MeasureContext",
+    "Measurement",
+    "Metric",
+    "Modality",
+    "Needs",
+    "Outcome",
+    "Perturbation",
+    "Progress",
+    "Quantity",
+    "Report",
+    "RequestError",
+    "Scope",
+    "Splits",
+    "Status",
+    "Task",
+    "TaskDescription",
+    "TensorExamples",
+    "forward",
+    "parameter",
+    "perform",
+]

@@ -1,0 +1,48 @@
+"""The contract of an architecture."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from llt_core.interfaces.component import Component, Kind
+from llt_core.interfaces.description import Modality, TaskDescription
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Architecture(Component):
+    """A family of networks, one parameter of which counts as *load*.
+
+    ``accepts`` names the modalities it can read; ``load_field`` the parameter that says
+    how much the model can carry (its width, usually), or None.
+    """
+
+    kind: ClassVar[Kind] = "architecture"
+    accepts: ClassVar[frozenset[Modality]]
+    load_field: ClassVar[str | None] = None
+
+    @abstractmethod
+    def build(self, task: TaskDescription) -> nn.Module:
+        """Return a freshly initialised network for ``task``.
+
+        The global random state is seeded by the caller, so ordinary torch
+        initialisation is already reproducible.
+        """
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse modalities that are not accepted."""
+        if task.modality not in self.accepts:
+            return (
+                f"it reads {' or '.join(sorted(self.accepts))} inputs, "
+                f"but the task gives {task.modality}"
+            )
+        return None
+
+    def probes(self, model: nn.Module) -> list[str]:
+        """Return the names of the layers to compare, in forward order.
+
+        The default takes the direct children of the network.
+        """
+        return [name for name, _ in model.named_children()]

@@ -1,0 +1,121 @@
+"""What a metric is given: models, data, loss and randomness, and nothing of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llt_core.interfaces.errors import RequestError
+from llt_core.interfaces.examples import Examples
+from llt_core.interfaces.task import Task
+from llt_core.interfaces.values import Batch, forward
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+def _ignore(done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass
+class MeasureContext:
+    """Everything a metric may use.
+
+    Attributes
+    ----------
+    task
+        The task the models were trained on.
+    models
+        One, two or K trained models in eval mode, by the metric's scope.
+    splits
+        The data as the models saw it: a perturbed training split stays perturbed.
+    seed
+        Seed of this measurement's own randomness (probe vectors, start vectors).
+    sample_seed
+        Seed of the choice of samples, the same for all models of a cell.
+    device, dtype
+        Where the models are, and the floating-point type of batches (None: float32).
+    report
+        Call ``report(done, total)`` now and then; the progress line shows it.
+    """
+
+    task: Task
+    models: tuple[nn.Module, ...]
+    splits: Mapping[str, Examples]
+    seed: int = 0
+    sample_seed: int = 0
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype | None = None
+    report: Callable[[int, int], None] = _ignore
+    _scores: dict[tuple[int, str], dict[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model of a metric whose scope is one model."""
+        return self.models[0]
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh CPU generator seeded for this measurement.
+
+        Draw on the CPU and move to the device: the numbers are then the same everywhere.
+        """
+        import torch
+
+        return torch.Generator().manual_seed(self.seed)
+
+    def examples(self, split: str, samples: int | None = None) -> Examples:
+        """Return ``samples`` seeded examples of ``split`` (all of them when None or too many)."""
+        import torch
+
+        if split not in self.splits:
+            raise RequestError(
+                f"there is no split called {split!r}",
+                expected=f"one of {', '.join(self.splits)}",
+            )
+        examples = self.splits[split]
+        if len(examples) == 0:
+            raise RequestError(f"the split {split!r} is empty", expected="at least one example")
+        if samples is None or samples >= len(examples):
+            return examples
+        generator = torch.Generator().manual_seed(self.sample_seed)
+        chosen = torch.randperm(len(examples), generator=generator)[:samples]
+        return examples.subset(chosen.sort().values)
+
+    def batches(self, split: str, samples: int | None = None, batch_size: int = 256) -> list[Batch]:
+        """Return seeded samples of ``split`` as a fixed list of micro-batches on the device."""
+        examples = self.examples(split, samples)
+        return [
+            examples.batch(index).to(self.device, self.dtype)
+            for index in examples.slices(batch_size)
+        ]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss of ``model`` on ``batch``, differentiable."""
+        return self.task.loss(forward(model, batch), batch)
+
+    def scores(self, split: str, model_index: int = 0, batch_size: int = 512) -> dict[str, Tensor]:
+        """Return per-term scores of one model over a whole split, computed once.
+
+        Keys are those of :meth:`Task.evaluate`; each tensor has shape ``(T,)`` in float64
+        on the CPU. Metrics measured together share the pass.
+        """
+        import torch
+
+        key = (model_index, split)
+        if key not in self._scores:
+            model, examples = self.models[model_index], self.examples(split)
+            parts: dict[str, list[Any]] = {}
+            done = 0
+            with torch.no_grad():
+                for index in examples.slices(batch_size):
+                    batch = examples.batch(index).to(self.device, self.dtype)
+                    scored = self.task.evaluate(forward(model, batch), batch)
+                    for name, values in scored.items():
+                        parts.setdefault(name, []).append(values.double().cpu())
+                    done += len(index)
+                    self.report(done, len(examples))
+            self._scores[key] = {name: torch.cat(values) for name, values in parts.items()}
+        return self._scores[key]

@@ -1,0 +1,53 @@
+"""The errors a user can cause, and what they must say."""
+
+from __future__ import annotations
+
+
+class LltError(Exception):
+    """A wrong request, told to the user without a traceback.
+
+    The message answers four questions, in this order: *what* is wrong, *where* it
+    was found, what was *expected*, and what to type *next*.
+
+    >>> print(LltError("no task is called 'shvn'", next_step="--task svhn"))
+    no task is called 'shvn'
+      next: --task svhn
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", next_step: str = ""
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.next_step = next_step
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        for label, text in (
+            ("where", self.where),
+            ("expected", self.expected),
+            ("next", self.next_step),
+        ):
+            if text:
+                parts.append(f"  {label}: {text}")
+        return "\n".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.what, self.where, self.expected, self.next_step))
+
+
+def _rebuild(cls: type[LltError], what: str, where: str, expected: str, next_step: str) -> LltError:
+    """Rebuild an error that crossed a process boundary."""
+    return cls(what, where=where, expected=expected, next_step=next_step)
+
+
+class RequestError(LltError):
+    """The composition asked for is impossible or malformed."""
+
+
+class DataError(LltError):
+    """The data of a task is missing, unreadable or not what it should be."""
