@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llt_core.interfaces.errors import RequestError
+from llt_core.errors import RequestError
 from llt_core.interfaces.examples import Examples
 from llt_core.interfaces.task import Task
 from llt_core.interfaces.values import Batch, forward
