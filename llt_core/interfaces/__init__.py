@@ -9,7 +9,6 @@ from llt_core.interfaces.classification import ClassificationTask
 from llt_core.interfaces.component import Component, Kind, parameter
 from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
-from llt_core.errors import DataError, LltError, RequestError
 from llt_core.interfaces.examples import Examples, TensorExamples
 from llt_core.interfaces.executor import (
     Executor,

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from llt_core.errors import DataError
 from llt_core.interfaces.component import Component, Kind
 from llt_core.interfaces.description import TaskDescription
-from llt_core.errors import DataError
 from llt_core.interfaces.examples import Examples
 from llt_core.interfaces.values import Batch
 
