@@ -6,7 +6,7 @@ Importing this package never imports torch.
 from llt_core.errors import DataError, LltError, RequestError
 from llt_core.interfaces.architecture import Architecture
 from llt_core.interfaces.classification import ClassificationTask
-from llt_core.interfaces.component import Component, Kind, parameter
+from llt_core.interfaces.component import Component, parameter
 from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.interfaces.examples import Examples, TensorExamples
@@ -23,6 +23,7 @@ from llt_core.interfaces.metric import Metric, Needs, Scope
 from llt_core.interfaces.perturbation import Perturbation, Splits
 from llt_core.interfaces.task import Task
 from llt_core.interfaces.values import Batch, Measurement, Quantity, Status, forward
+from llt_core.kinds import Kind
 
 __all__ = [
     "Architecture",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from llt_core.interfaces.component import Component, Kind
+from llt_core.interfaces.component import Component
 from llt_core.interfaces.description import Modality, TaskDescription
+from llt_core.kinds import Kind
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llt_core.interfaces.description import TaskDescription
-
-Kind = Literal["task", "architecture", "perturbation", "metric", "executor"]
+from llt_core.kinds import Kind
 
 
 def parameter(default: Any = ..., *, description: str, unit: str = "", **constraints: Any) -> Any:

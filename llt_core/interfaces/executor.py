@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from llt_core.errors import LltError
-from llt_core.interfaces.component import Component, Kind
+from llt_core.interfaces.component import Component
+from llt_core.kinds import Kind
 
 FailureKind = Literal["code", "request", "out_of_memory", "timeout", "killed"]
 """Why a job failed. Only causes outside the code (the last three) are worth a retry."""

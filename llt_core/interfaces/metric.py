@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from llt_core.interfaces.component import Component, Kind
+from llt_core.interfaces.component import Component
 from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.interfaces.values import Measurement, Quantity
+from llt_core.kinds import Kind
 
 Scope = Literal["model", "pair", "set"]
 """How many trained models one measurement reads: one, two, or all K of a cell."""

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from llt_core.interfaces.component import Component, Kind, parameter
+from llt_core.interfaces.component import Component, parameter
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.interfaces.examples import Examples
+from llt_core.kinds import Kind
 
 if TYPE_CHECKING:
     import torch

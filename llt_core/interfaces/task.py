@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llt_core.errors import DataError
-from llt_core.interfaces.component import Component, Kind
+from llt_core.interfaces.component import Component
 from llt_core.interfaces.description import TaskDescription
 from llt_core.interfaces.examples import Examples
 from llt_core.interfaces.values import Batch
+from llt_core.kinds import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
