@@ -122,7 +122,7 @@ class Measurement(BaseModel):
             for key in ("value", "standard_error"):
                 number = data.get(key)
                 if number is not None and not math.isfinite(number):
-                    changed = {key: None}
+                    changed: dict[str, Any] = {key: None}
                     if key == "value":
                         changed |= {"status": "not_finite"}
                     data = data | changed

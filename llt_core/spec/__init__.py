@@ -1,0 +1,21 @@
+"""What is asked for: a composition, a training recipe, and the identity of each cell."""
+
+from llt_core.spec.cell import Cell, MeasureCell, PluginRef, TrainCell
+from llt_core.spec.compute import ComputeSettings
+from llt_core.spec.identity import digest
+from llt_core.spec.run import Named, RunSpec
+from llt_core.spec.training import RECIPES, TrainingRecipe, resolve_recipe
+
+__all__ = [
+    "RECIPES",
+    "Cell",
+    "ComputeSettings",
+    "MeasureCell",
+    "Named",
+    "PluginRef",
+    "RunSpec",
+    "TrainCell",
+    "TrainingRecipe",
+    "digest",
+    "resolve_recipe",
+]

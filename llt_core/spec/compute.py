@@ -1,0 +1,24 @@
+"""Where and how fast a cell is computed: settings that do not change what is asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ComputeSettings(BaseModel):
+    """Device, threads and memory layout.
+
+    They can change the last bits of a result but not its meaning, so they are recorded
+    with every result and are no part of its identity: a sweep begun on a laptop goes on
+    on a cluster.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    threads: int = Field(0, ge=0, description="CPU threads of one job; 0: one per core")
+    memory_format: Literal["channels_last", "contiguous"] = Field(
+        "channels_last", description="Layout of image activations"
+    )

@@ -1,0 +1,243 @@
+"""Cell folders: the only truth of the store.
+
+Layout::
+
+    STORE/store.json                  format of the store
+    STORE/cells/ab/abcd…/record.json  one finished cell, with its files beside
+    STORE/failures/abcd…/1.json       one failed attempt
+    STORE/tmp/…                       work in progress, renamed into place when complete
+    STORE/broken/…                    cells that could not be read, moved aside
+
+A reader sees a cell whole or not at all: a folder appears under ``cells`` by one rename,
+after everything in it has reached the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from llt_core.errors import LltError
+from llt_core.store.records import Failure, Record
+
+STORE_FORMAT = 1
+RECORD_FILE = "record.json"
+
+
+class StoreError(LltError):
+    """The folder is no store, or cannot be used as one."""
+
+
+class Store:
+    """A folder of finished cells, shared by everything that knows their digests."""
+
+    def __init__(self, root: Path | str, *, create: bool = True) -> None:
+        """Open the store at ``root``, making it if ``create``.
+
+        Raises
+        ------
+        StoreError
+            No store there, not a store, a newer format, or not writable.
+        """
+        self.root = Path(root).absolute()
+        marker = self.root / "store.json"
+        if not marker.is_file():
+            if not create:
+                raise StoreError(
+                    "there is no store here",
+                    where=str(self.root),
+                    expected="a folder that llt run has written",
+                    next_step="--store DIR, or run something first: llt run --task digits "
+                    "--metric hessian_trace",
+                )
+            self._initialise(marker)
+        self._check_format(marker)
+
+    def path(self, digest: str) -> Path:
+        """Return the folder of a cell, whether it exists or not."""
+        return self.root / "cells" / digest[:2] / digest
+
+    def __contains__(self, digest: str) -> bool:
+        """Whether the cell is finished."""
+        return (self.path(digest) / RECORD_FILE).is_file()
+
+    def digests(self) -> Iterator[str]:
+        """Yield the digests of all finished cells, in order."""
+        for shard in sorted(self._children(self.root / "cells")):
+            for folder in sorted(self._children(shard)):
+                if (folder / RECORD_FILE).is_file():
+                    yield folder.name
+
+    def read(self, digest: str) -> Record | None:
+        """Return the record of a cell, or None when there is none.
+
+        A record that cannot be read is moved to ``broken/`` and counts as absent, so that
+        the cell is computed again instead of stopping everything.
+        """
+        path = self.path(digest) / RECORD_FILE
+        try:
+            return Record.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValidationError, OSError):
+            self.set_aside(digest)
+            return None
+
+    def set_aside(self, digest: str) -> None:
+        """Move an unusable cell to ``broken/``, where a person can look at it."""
+        target = self.root / "broken"
+        target.mkdir(exist_ok=True)
+        _rename_away(self.path(digest), target / digest)
+
+    @contextmanager
+    def staging(self, digest: str) -> Iterator[Path]:
+        """Give a private folder to build a cell in; whatever is left of it is removed."""
+        parent = self.root / "tmp"
+        parent.mkdir(exist_ok=True)
+        prefix = f"{digest}.{_host()}.{os.getpid()}."
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, record: Record, staged: Path, *, replace: bool = False) -> None:
+        """Put ``staged`` with its ``record`` in place as one finished cell.
+
+        If another process finished the same cell first, its result stands (the same
+        digest means the same result) unless ``replace``.
+        """
+        (staged / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        staged.chmod(0o755)
+        for file in staged.iterdir():
+            _sync(file)
+        _sync(staged)
+        target = self.path(record.digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not (replace or self.read(record.digest) is None):
+            return
+        if target.exists():
+            with self.staging("replaced") as old:
+                _rename_away(target, old / "cell")
+        try:
+            staged.rename(target)
+        except OSError:
+            if record.digest not in self:
+                raise
+        _sync(target.parent)
+
+    def record_failure(self, failure: Failure) -> Path:
+        """Write one failed attempt and return its file."""
+        folder = self.root / "failures" / failure.digest
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{failure.attempt}.json"
+        _write_whole(path, failure.model_dump_json(indent=1))
+        return path
+
+    def attempts(self, digest: str) -> int:
+        """Return how many attempts at a cell have failed so far."""
+        return len(list((self.root / "failures" / digest).glob("*.json")))
+
+    def clean(self) -> int:
+        """Remove what dead processes of this machine left under ``tmp``; return how many."""
+        removed = 0
+        for folder in self._children(self.root / "tmp"):
+            if folder.name.count(".") == 3 and _abandoned(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        return removed
+
+    def _initialise(self, marker: Path) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if any(not path.name.startswith(f".{marker.name}.") for path in self.root.iterdir()):
+                raise StoreError(
+                    "this folder is not empty and not a store",
+                    where=str(self.root),
+                    expected="a store, or an empty or new folder",
+                    next_step="--store DIR",
+                )
+            _write_whole(marker, json.dumps({"format": STORE_FORMAT}) + "\n")
+        except OSError as error:
+            raise StoreError(
+                f"cannot make a store: {error.strerror or error}",
+                where=str(self.root),
+                expected="a folder that can be written",
+                next_step="--store DIR, or set LLT_STORE",
+            ) from error
+
+    def _check_format(self, marker: Path) -> None:
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                "the store's marker cannot be read", where=str(marker), expected='{"format": 1}'
+            ) from error
+        if found != STORE_FORMAT:
+            raise StoreError(
+                f"the store has format {found}",
+                where=str(self.root),
+                expected=f"format {STORE_FORMAT}",
+                next_step="use the version of llt that wrote it, or another --store",
+            )
+
+    @staticmethod
+    def _children(folder: Path) -> list[Path]:
+        return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def _rename_away(source: Path, target: Path) -> None:
+    """Move a folder under a name that is free."""
+    number = 0
+    while target.exists():
+        number += 1
+        target = target.with_name(f"{source.name}.{number}")
+    source.rename(target)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or the file that was there before."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "-")
+
+
+def _abandoned(name: str) -> bool:
+    """Whether the process that made a temporary folder ran on this machine and is gone."""
+    _, host, process, _ = name.split(".")
+    if host != _host():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
