@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llt_core.errors import RequestError
@@ -56,6 +56,10 @@ class MeasureContext:
     def model(self) -> nn.Module:
         """The model of a metric whose scope is one model."""
         return self.models[0]
+
+    def fresh(self, seed: int, report: Callable[[int, int], None] = _ignore) -> MeasureContext:
+        """Return the context of another measurement on the same models, sharing their scores."""
+        return replace(self, seed=seed, report=report)
 
     def generator(self) -> torch.Generator:
         """Return a fresh CPU generator seeded for this measurement.

@@ -85,13 +85,20 @@ def perform(job: Job, report: Report) -> Outcome:
         module, _, name = job.entry.partition(":")
         function = getattr(importlib.import_module(module), name)
         return Outcome(job.id, result=function(job.payload, report))
-    except LltError as error:
-        return Outcome(job.id, failure="request", message=str(error))
     except Exception as error:
-        kind: FailureKind = "out_of_memory" if _is_out_of_memory(error) else "code"
-        message = f"{type(error).__name__}: {error}"
-        return Outcome(job.id, failure=kind, message=message, traceback=traceback.format_exc())
+        return Outcome(job.id, **describe_failure(error))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+def describe_failure(error: Exception) -> dict[str, Any]:
+    """Return kind, message and traceback of what went wrong.
+
+    A wrong request explains itself and gets no traceback.
+    """
+    if isinstance(error, LltError):
+        return {"failure": "request", "message": str(error), "traceback": ""}
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return {
+        "failure": "out_of_memory" if memory else "code",
+        "message": f"{type(error).__name__}: {error}",
+        "traceback": traceback.format_exc(),
+    }

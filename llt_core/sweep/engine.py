@@ -1,0 +1,268 @@
+"""The engine: asks the store what exists, has the rest computed, and says what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from llt_core.interfaces import Executor, FailureKind, Job, Outcome, Progress
+from llt_core.plugins.observers import Observers
+from llt_core.spec import ComputeSettings, MeasureCell, TrainCell
+from llt_core.store import Failure, Record, Store
+from llt_core.sweep.plan import Plan, PlannedCell
+
+Origin = Literal["cached", "new", "failed", "blocked"]
+TRAIN_ENTRY = "llt_core.work.worker:train"
+MEASURE_ENTRY = "llt_core.work.worker:measure"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of one cell: its record, or why there is none."""
+
+    planned: PlannedCell
+    origin: Origin
+    record: Record | None = None
+    message: str = ""
+    failure: FailureKind | None = None
+    failure_file: Path | None = None
+
+
+class Listener:
+    """Hears of progress; the default ignores it. Command lines draw it."""
+
+    def planned(self, todo: list[PlannedCell], cached: int) -> None:
+        """Hear which cells will be computed and how many were already there."""
+
+    def progress(self, progress: Progress) -> None:
+        """Hear how far a running job is; its id is the digest of a cell."""
+
+    def finished(self, result: CellResult) -> None:
+        """Hear that a cell ended, well or not."""
+
+
+@dataclass
+class Engine:
+    """Runs plans against one store.
+
+    Attributes
+    ----------
+    executor
+        Where jobs run. The engine knows no more of it than its contract.
+    force
+        Compute every cell again, whatever the store holds.
+    command
+        The command line, for provenance.
+    """
+
+    store: Store
+    executor: Executor
+    observers: Observers
+    data_root: Path
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    force: bool = False
+    command: str = ""
+    listener: Listener = field(default_factory=Listener)
+    _results: dict[str, CellResult] = field(default_factory=dict, init=False)
+
+    def run(self, plan: Plan) -> list[CellResult]:
+        """Compute what is missing and return one result per cell, in the plan's order.
+
+        Raises
+        ------
+        DataError
+            Data is needed and missing; raised before anything starts.
+        KeyboardInterrupt
+            After the executor was told to stop; finished cells stay in the store.
+        """
+        start = time.monotonic()
+        self._results = {}
+        todo = self.missing(plan)
+        cached = [planned for planned in plan.cells if planned.digest not in todo]
+        self._take_cached(cached)
+        self.listener.planned(list(todo.values()), len(cached))
+        if todo:
+            plan.task.prepare(self.data_root)
+            self.store.clean()
+            try:
+                self._work(plan, todo)
+            except BaseException:
+                self.executor.cancel()
+                raise
+        results = [self._results[c.digest] for c in plan.cells if c.digest in self._results]
+        self._notify_end(results, time.monotonic() - start)
+        return results
+
+    def missing(self, plan: Plan) -> dict[str, PlannedCell]:
+        """Return the cells that must be computed, by digest, models first.
+
+        A model is needed if it is asked for alone, or if a missing measurement reads it.
+        """
+        if self.force:
+            return {planned.digest: planned for planned in plan.cells}
+        measures = {m.digest: m for m in plan.measures if self.store.read(m.digest) is None}
+        needed = {digest for m in measures.values() for digest in _models(m)}
+        if not plan.measures:
+            needed = {train.digest for train in plan.trains}
+        trains = {
+            train.digest: train
+            for train in plan.trains
+            if train.digest in needed and not self._usable(train.digest)
+        }
+        return trains | measures
+
+    def _usable(self, digest: str) -> bool:
+        """Whether a model's record is there and its checkpoint is what the record says."""
+        record = self.store.read(digest)
+        if record is None:
+            return False
+        if record.checkpoint is None:
+            return True
+        file = self.store.path(digest) / record.checkpoint.file
+        if file.is_file():
+            with file.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
+                    return True
+        self.store.set_aside(digest)
+        return False
+
+    def _take_cached(self, cells: list[PlannedCell]) -> None:
+        for planned in cells:
+            record = self.store.read(planned.digest)
+            if record is not None:
+                self._results[planned.digest] = CellResult(planned, "cached", record)
+
+    def _work(self, plan: Plan, todo: dict[str, PlannedCell]) -> None:
+        """Submit models, then release each group of measurements as its models exist."""
+        waiting = [group for group in _groups(plan) if any(m.digest in todo for m in group)]
+        waiting = [[m for m in group if m.digest in todo] for group in waiting]
+        running = 0
+        for train in plan.trains:
+            if train.digest in todo:
+                self._submit(TRAIN_ENTRY, [train], plan)
+                running += 1
+        while True:
+            ready = [g for g in waiting if not any(self._pending(d, todo) for d in _models(g[0]))]
+            waiting = [group for group in waiting if group not in ready]
+            for group in ready:
+                running += self._release(group, plan)
+            if not running:
+                return
+            for outcome in self.executor.poll():
+                running -= 1
+                self._settle(outcome, plan)
+
+    def _pending(self, digest: str, todo: dict[str, PlannedCell]) -> bool:
+        return digest in todo and digest not in self._results
+
+    def _release(self, group: list[PlannedCell], plan: Plan) -> int:
+        """Submit one group, or mark it blocked when a model it reads does not exist."""
+        for digest in _models(group[0]):
+            result = self._results.get(digest)
+            record = result.record if result else self.store.read(digest)
+            if record is None or record.status != "done":
+                reason = "diverged" if record is not None else "failed"
+                label = plan[digest].label
+                for planned in group:
+                    message = f"not measured: {label} {reason}"
+                    self._finish(CellResult(planned, "blocked", message=message))
+                return 0
+        self._submit(MEASURE_ENTRY, group, plan)
+        return 1
+
+    def _submit(self, entry: str, cells: list[PlannedCell], plan: Plan) -> None:
+        for planned in cells:
+            self.observers.notify("llt_cell_started", digest=planned.digest, kind=planned.cell.kind)
+        models = _models(cells[0]) if isinstance(cells[0].cell, MeasureCell) else ()
+        payload = {
+            "cells": [
+                {
+                    "digest": planned.digest,
+                    "cell": planned.cell.model_dump(mode="json"),
+                    "composition": planned.composition,
+                }
+                for planned in cells
+            ],
+            "models": {digest: plan[digest].cell.model_dump(mode="json") for digest in models},
+            "store": str(self.store.root),
+            "data_root": str(self.data_root),
+            "compute": self.compute.model_dump(mode="json"),
+            "force": self.force,
+            "command": self.command,
+            "plugins": self.observers.provenance(),
+        }
+        self.executor.submit(Job(cells[0].digest, entry, payload), self.listener.progress)
+
+    def _settle(self, outcome: Outcome, plan: Plan) -> None:
+        """Turn the end of a job into results of its cells."""
+        group = [plan[outcome.job]]
+        if isinstance(group[0].cell, MeasureCell):
+            models = _models(group[0])
+            group = [
+                m for m in plan.measures if _models(m) == models and m.digest not in self._results
+            ]
+        answers: dict[str, Any] = outcome.result or {}
+        for planned in group:
+            answer = answers.get(planned.digest)
+            if answer is None:
+                self._fail(planned, outcome.failure or "killed", outcome.message, outcome.traceback)
+            elif "failure" in answer:
+                self._fail(planned, answer["failure"], answer["message"], answer["traceback"])
+            else:
+                record = self.store.read(planned.digest)
+                self._finish(CellResult(planned, "new", record))
+
+    def _fail(self, planned: PlannedCell, kind: FailureKind, message: str, trace: str) -> None:
+        failure = Failure(
+            digest=planned.digest,
+            cell=planned.cell,
+            kind=kind,
+            message=message,
+            traceback=trace,
+            attempt=self.store.attempts(planned.digest) + 1,
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        file = self.store.record_failure(failure)
+        self.observers.notify(
+            "llt_cell_failed",
+            digest=planned.digest,
+            kind=planned.cell.kind,
+            failure=failure.model_dump(mode="json"),
+        )
+        self._finish(
+            CellResult(planned, "failed", message=message, failure=kind, failure_file=file)
+        )
+
+    def _finish(self, result: CellResult) -> None:
+        self._results[result.planned.digest] = result
+        if result.origin == "new" and result.record is not None:
+            self.observers.notify(
+                "llt_cell_finished",
+                digest=result.planned.digest,
+                kind=result.planned.cell.kind,
+                record=result.record.model_dump(mode="json"),
+            )
+        self.listener.finished(result)
+
+    def _notify_end(self, results: list[CellResult], seconds: float) -> None:
+        counts: dict[str, int] = {}
+        for result in results:
+            counts[result.origin] = counts.get(result.origin, 0) + 1
+        self.observers.notify("llt_sweep_finished", summary={"cells": counts, "seconds": seconds})
+
+
+def _models(planned: PlannedCell) -> tuple[str, ...]:
+    """Return the digests a measure cell reads (none for a train cell)."""
+    return () if isinstance(planned.cell, TrainCell) else planned.cell.models
+
+
+def _groups(plan: Plan) -> list[list[PlannedCell]]:
+    """Gather the measurements that read the same models: they share loads and passes."""
+    groups: dict[tuple[str, ...], list[PlannedCell]] = {}
+    for planned in plan.measures:
+        groups.setdefault(_models(planned), []).append(planned)
+    return list(groups.values())

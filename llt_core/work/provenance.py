@@ -1,0 +1,89 @@
+"""Where a result comes from: code, versions, machine, data, seeds, command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import llt_core
+
+LIBRARIES = ("torch", "torchvision", "numpy", "pydantic", "pyhessian", "scikit-learn")
+
+
+def describe_origin(
+    *, device: torch.device, thread_count: int, packages: Iterable[str], command: str
+) -> dict[str, Any]:
+    """Return the provenance every record carries; see the keys below."""
+    return {
+        "llt": llt_core.__version__,
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": _machine(),
+        "host": platform.node(),
+        "process": os.getpid(),
+        "device": device.type,
+        "device_name": _device_name(device),
+        "threads": thread_count,
+        "versions": _versions(tuple(LIBRARIES)),
+        "plugin_packages": _versions(tuple(sorted(set(packages)))),
+        "git": {"llt": _git(Path(llt_core.__file__).parent), "cwd": _git(Path.cwd())},
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _machine()
+
+
+@lru_cache
+def _machine() -> str:
+    """Return the processor's name and its vector instructions as torch sees them."""
+    name = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+@lru_cache
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Return the commit and dirty flag of the checkout around ``folder``, None outside one."""
+    try:
+        sha = _run_git(folder, "rev-parse", "HEAD")
+        dirty = bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"sha": sha, "dirty": dirty}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=5, check=True
+    ).stdout.strip()
