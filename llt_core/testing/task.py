@@ -1,0 +1,147 @@
+"""What every task must do."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llt_core.interfaces import Batch, Task, TaskDescription
+from llt_core.testing.checks import (
+    assert_sentence,
+    assert_unchanged,
+    batch_state,
+    random_state,
+    splits_state,
+)
+from llt_core.testing.component import ComponentConformance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TaskConformance(ComponentConformance):
+    """Subclass it and set ``component``; nothing is downloaded, only ``tiny()`` is used.
+
+    Override ``outputs`` when a model of your task returns something else than a tensor of
+    the targets' shape with one axis of ``describe().outputs`` more.
+    """
+
+    component: ClassVar[Task]
+
+    def outputs(self, batch: Batch) -> Any:
+        """Return what a model might answer: a seeded linear map of each flat input."""
+        import torch
+
+        inputs = batch.inputs
+        assert isinstance(inputs, torch.Tensor), "override `outputs` for inputs of several tensors"
+        rows = inputs.flatten(1).float()
+        generator = torch.Generator().manual_seed(2)
+        shape = (rows.shape[1], self.component.describe().outputs)
+        logits = rows @ torch.randn(shape, generator=generator) / rows.shape[1] ** 0.5
+        between = (1,) * (batch.targets.ndim - 1)
+        spread = logits.view(len(rows), *between, -1).expand(*batch.targets.shape, -1)
+        return spread.clone().requires_grad_()
+
+    def whole(self) -> Batch:
+        """Return the whole tiny training split as one batch."""
+        import torch
+
+        examples = next(iter(self.component.tiny().values()))
+        return examples.batch(torch.arange(len(examples)))
+
+    def test_description(self) -> None:
+        """Shapes and splits are stated, and so is how the splits are made."""
+        description = self.component.describe()
+        assert isinstance(description, TaskDescription), f"{self.who}.describe() returns no shapes"
+        assert description.outputs >= 2, f"{self.who} has {description.outputs} outputs"
+        assert_sentence(self.component.split_policy, f"{self.who}.split_policy")
+
+    def test_files(self) -> None:
+        """Files are named without being read, below the data root."""
+        root = Path("data-root")
+        for path in self.component.files(root):
+            assert path.is_relative_to(root), f"{self.who} reads {path}, outside the data root"
+
+    def test_tiny_matches_description(self) -> None:
+        """The tiny splits have the described names, shapes and labels."""
+        description, tiny = self.component.describe(), self.component.tiny()
+        assert tuple(tiny) == description.splits, (
+            f"{self.who}.tiny() has the splits {tuple(tiny)}, describe() {description.splits}"
+        )
+        for name, examples in tiny.items():
+            assert 0 < len(examples) <= 1000, f"{self.who}.tiny(): {len(examples)} in {name!r}"
+        if description.modality == "image":
+            batch = self.whole()
+            shape = tuple(batch.inputs.shape[1:])  # type: ignore[union-attr]
+            assert shape == description.input_shape, (
+                f"{self.who}.tiny() has images {shape}, describe() {description.input_shape}"
+            )
+            low, high = int(batch.targets.min()), int(batch.targets.max())
+            assert 0 <= low <= high < description.outputs, f"{self.who}: labels {low} to {high}"
+
+    def test_tiny_is_always_the_same(self) -> None:
+        """The tiny splits never change and draw nothing from global generators."""
+        before = random_state()
+        first, again = (splits_state(self.component.tiny()) for _ in range(2))
+        advice = "seed a generator of your own in tiny()"
+        assert_unchanged(before, random_state(), f"{self.who}.tiny()", advice)
+        assert_unchanged(first, again, f"{self.who}.tiny(), called twice,", advice)
+
+    def test_subsets_and_slices(self) -> None:
+        """Subsets keep the order asked for, and one pass sees every example once."""
+        import torch
+
+        for name, examples in self.component.tiny().items():
+            pair = torch.tensor([len(examples) - 1, 0])
+            direct, through = examples.batch(pair), examples.subset(pair).batch(torch.arange(2))
+            advice = "subset(indices) must keep the order of its indices"
+            first, second = (batch_state(batch, "the examples") for batch in (direct, through))
+            assert_unchanged(first, second, f"subset() of {self.who}, split {name!r},", advice)
+            seen = torch.cat(list(examples.slices(5, generator=torch.Generator())))
+            once = seen.sort().values.equal(torch.arange(len(examples)))
+            assert once, f"{self.who}, split {name!r}: slices() does not see each example once"
+
+    def test_loss_is_differentiable(self) -> None:
+        """The loss is one finite number, with a gradient."""
+        batch = self.whole()
+        loss = self.component.loss(self.outputs(batch), batch)
+        assert loss.ndim == 0, f"{self.who}.loss() has shape {tuple(loss.shape)}; average it"
+        assert math.isfinite(loss.item()), f"{self.who}.loss() is {loss.item()}"
+        assert loss.requires_grad, f"{self.who}.loss() is cut off from the outputs"
+
+    def test_scores(self) -> None:
+        """Each of ``weight`` terms has a loss and is correct or not; the mean is the loss."""
+        batch = self.whole()
+        outputs = self.outputs(batch)
+        scores = self.component.evaluate(outputs, batch)
+        for name in ("loss", "correct"):
+            assert name in scores, f"{self.who}.evaluate() has no {name!r}"
+        for name, values in scores.items():
+            assert tuple(values.shape) == (batch.weight,), (
+                f"{self.who}.evaluate() gives {tuple(values.shape)} values of {name!r}, but the "
+                f"batch has weight {batch.weight}: one value for each term of the mean loss"
+            )
+        right = set(scores["correct"].tolist())
+        assert right <= {0.0, 1.0}, f"{self.who}.evaluate(): 'correct' must be 0 or 1, not {right}"
+        self._close(self.component.loss(outputs, batch), scores["loss"].mean(), "evaluate()")
+
+    def test_micro_batches_add_up(self) -> None:
+        """The mean over micro-batches, weighted, is the loss of one batch."""
+        examples = next(iter(self.component.tiny().values()))
+        total, weight = 0.0, 0
+        for index in examples.slices(5):
+            batch = examples.batch(index)
+            total += self.component.loss(self.outputs(batch), batch).item() * batch.weight
+            weight += batch.weight
+        batch = self.whole()
+        assert weight == batch.weight, f"{self.who}: weights add up to {weight}, not {batch.weight}"
+        whole = self.component.loss(self.outputs(batch), batch)
+        self._close(whole, total / weight, "the weighted mean over micro-batches")
+
+    def _close(self, loss: Tensor, other: Any, what: str) -> None:
+        same = math.isclose(float(loss), float(other), rel_tol=1e-4, abs_tol=1e-6)
+        assert same, (
+            f"{self.who}.loss() gives {float(loss)}, {what} {float(other)}: "
+            "loss() must average exactly `batch.weight` terms"
+        )

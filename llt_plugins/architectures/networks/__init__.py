@@ -1,0 +1,1 @@
+"""The networks themselves: plain torch modules, imported only when one is built."""
