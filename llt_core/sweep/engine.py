@@ -81,7 +81,7 @@ class Engine:
         """
         start = time.monotonic()
         self._results = {}
-        todo = self.missing(plan)
+        todo = missing(plan, self.store, self.force)
         cached = [planned for planned in plan.cells if planned.digest not in todo]
         self._take_cached(cached)
         self.listener.planned(list(todo.values()), len(cached))
@@ -96,39 +96,6 @@ class Engine:
         results = [self._results[c.digest] for c in plan.cells if c.digest in self._results]
         self._notify_end(results, time.monotonic() - start)
         return results
-
-    def missing(self, plan: Plan) -> dict[str, PlannedCell]:
-        """Return the cells that must be computed, by digest, models first.
-
-        A model is needed if it is asked for alone, or if a missing measurement reads it.
-        """
-        if self.force:
-            return {planned.digest: planned for planned in plan.cells}
-        measures = {m.digest: m for m in plan.measures if self.store.read(m.digest) is None}
-        needed = {digest for m in measures.values() for digest in _models(m)}
-        if not plan.measures:
-            needed = {train.digest for train in plan.trains}
-        trains = {
-            train.digest: train
-            for train in plan.trains
-            if train.digest in needed and not self._usable(train.digest)
-        }
-        return trains | measures
-
-    def _usable(self, digest: str) -> bool:
-        """Whether a model's record is there and its checkpoint is what the record says."""
-        record = self.store.read(digest)
-        if record is None:
-            return False
-        if record.checkpoint is None:
-            return True
-        file = self.store.path(digest) / record.checkpoint.file
-        if file.is_file():
-            with file.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
-                    return True
-        self.store.set_aside(digest)
-        return False
 
     def _take_cached(self, cells: list[PlannedCell]) -> None:
         for planned in cells:
@@ -253,6 +220,42 @@ class Engine:
         for result in results:
             counts[result.origin] = counts.get(result.origin, 0) + 1
         self.observers.notify("llt_sweep_finished", summary={"cells": counts, "seconds": seconds})
+
+
+def missing(plan: Plan, store: Store | None, force: bool = False) -> dict[str, PlannedCell]:
+    """Return the cells that must be computed, by digest, models first.
+
+    A model is needed if it is asked for alone, or if a missing measurement reads it. Without
+    a store nothing is there yet.
+    """
+    if force or store is None:
+        return {planned.digest: planned for planned in plan.cells}
+    measures = {m.digest: m for m in plan.measures if store.read(m.digest) is None}
+    needed = {digest for m in measures.values() for digest in _models(m)}
+    if not plan.measures:
+        needed = {train.digest for train in plan.trains}
+    trains = {
+        train.digest: train
+        for train in plan.trains
+        if train.digest in needed and not _usable(store, train.digest)
+    }
+    return trains | measures
+
+
+def _usable(store: Store, digest: str) -> bool:
+    """Whether a model's record is there and its checkpoint is what the record says."""
+    record = store.read(digest)
+    if record is None:
+        return False
+    if record.checkpoint is None:
+        return True
+    file = store.path(digest) / record.checkpoint.file
+    if file.is_file():
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
+                return True
+    store.set_aside(digest)
+    return False
 
 
 def _models(planned: PlannedCell) -> tuple[str, ...]:

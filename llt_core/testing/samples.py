@@ -58,8 +58,8 @@ class TinyImages(ClassificationTask):
         images = ((0.5 * noise + 0.5 * level) * 255).to(torch.uint8)
         mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
         return {
-            "train": TensorExamples(images[:48], labels[:48], mean, std),
-            "test": TensorExamples(images[48:], labels[48:], mean, std),
+            "train": TensorExamples(images[:48], labels[:48], mean, std, self.classes),
+            "test": TensorExamples(images[48:], labels[48:], mean, std, self.classes),
         }
 
 

@@ -72,8 +72,7 @@ class Trainer:
         best = math.inf
         losses: list[float] = []
         for epoch in range(1, self.recipe.epochs + 1):
-            so_far = f"  loss {losses[-1]:.4f}" if losses else ""
-            line = self._epoch(epoch, lambda d, t, text, s=so_far: report(d, t, text + s))
+            line = self._epoch(epoch, losses[-1] if losses else None, report)
             trained.history.append(line)
             if line.train_loss is None:
                 return Trained("diverged", trained.history)
@@ -91,9 +90,12 @@ class Trainer:
             return Trained("diverged", trained.history)
         return trained
 
-    def _epoch(self, epoch: int, report: Report) -> Epoch:
+    def _epoch(self, epoch: int, last_loss: float | None, report: Report) -> Epoch:
         """Pass once over the data; sums stay on the device until the end."""
         start = time.perf_counter()
+        text = f"epoch {epoch}/{self.recipe.epochs}"
+        if last_loss is not None:
+            text += f", loss {last_loss:.4f}"
         self.model.train()
         loss_sum = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
@@ -110,7 +112,7 @@ class Trainer:
             report(
                 int(1000 * (position + 1 / self.steps)),
                 1000 * self.recipe.epochs,
-                f"epoch {epoch}/{self.recipe.epochs}",
+                text,
             )
         loss_mean = float(loss_sum) / max(weight, 1)
         finite = math.isfinite(loss_mean)

@@ -1,0 +1,1 @@
+"""The command ``llt``: a lazy group, one file a command."""

@@ -1,0 +1,47 @@
+"""``llt export``: the store as one flat table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, cast
+
+import rich_click as click
+
+from llt_core.cli.options import store_option
+from llt_core.errors import RequestError
+from llt_core.locations import store_root
+from llt_core.store import Store
+from llt_core.store.export import FORMATS, rows, to_pandas, write_table
+from llt_core.store.index import records
+
+
+@click.command("export")
+@store_option
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by the file's ending")
+@click.option("-o", "--output", metavar="FILE", help="Where to write; CSV goes to the screen else")
+def command(store: str | None, form: str | None, output: str | None) -> int:
+    """Write one row per measurement, with every field of its composition as a column.
+
+    \b
+    [bold]Examples:[/]
+      llt export -o results.csv
+      llt export --format parquet -o results.parquet
+    """
+    table = rows(records(Store(store_root(store), create=False)))
+    if output is None:
+        if form == "parquet":
+            raise RequestError("Parquet needs a file", next_step="-o results.parquet")
+        to_pandas(table).to_csv(sys.stdout, index=False)
+        return 0
+    path = Path(output)
+    chosen = form or path.suffix.lstrip(".").lower()
+    if chosen not in FORMATS:
+        raise RequestError(
+            f"the ending of {output!r} names no format",
+            expected=f"one of {', '.join(FORMATS)}",
+            next_step="--format csv",
+        )
+    write_table(table, path, cast(Literal["csv", "parquet"], chosen))
+    print(f"{len(table)} rows written to {path}", file=sys.stderr)
+    return 0

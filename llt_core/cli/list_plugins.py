@@ -1,0 +1,106 @@
+"""``llt list-plugins``: everything on offer, without importing any of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import rich_click as click
+
+from llt_core.plugins import Catalogue, Entry
+from llt_core.plugins.manifest import KINDS
+
+
+@click.command("list-plugins")
+@click.option("--kind", type=click.Choice(KINDS), help="Only this kind")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "requirements"]),
+    default="table",
+    help="requirements: the pip lines that rebuild this plugin set elsewhere",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Targets, versions, and whether each loads")
+def command(kind: str | None, form: str, verbose: bool) -> int:
+    """List every task, architecture, perturbation, metric and executor.
+
+    \b
+    [bold]Examples:[/]
+      llt list-plugins --kind metric
+      llt list-plugins -v
+      llt list-plugins --format requirements > plugins.txt
+    """
+    catalogue = Catalogue.discover()
+    if form == "requirements":
+        for package in catalogue.packages:
+            print(f"{package.name}=={package.version}")
+        return 0
+    loads = _loads() if verbose else {}
+    entries = sorted(catalogue.entries, key=lambda entry: KINDS.index(entry.kind))
+    rows = [_row(catalogue, entry, loads) for entry in entries if kind in (None, entry.kind)]
+    if form == "json":
+        broken = [
+            {"package": p.name, "version": p.version, "error": p.error} for p in catalogue.broken
+        ]
+        print(json.dumps({"plugins": rows, "broken": broken}, indent=1))
+    else:
+        _print_table(rows, catalogue, verbose)
+    return 0
+
+
+def _loads() -> dict[str, str]:
+    from llt_core.plugins.probe import probe
+
+    loads: dict[str, str] = probe()["loads"]
+    return loads
+
+
+def _row(catalogue: Catalogue, entry: Entry, loads: dict[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": f"{entry.name}/NAME" if entry.member else entry.name,
+        "kind": entry.kind,
+        "package": entry.package,
+        "state": catalogue.state(entry),
+        "summary": entry.summary,
+        "cost": entry.cost,
+        "needs": dict(entry.needs),
+        "paper": entry.paper,
+        "since": entry.since,
+        "version": entry.package_version,
+        "target": entry.target,
+    }
+    if loads:
+        error = loads.get(entry.qualified, "not tried")
+        row["loads"] = "yes" if error == "" else error
+    return row
+
+
+def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    columns = ["name", "kind", "package", "summary"]
+    if verbose:
+        columns = ["name", "kind", "package", "version", "target", "loads"]
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True
+    for row in rows:
+        style = "" if row["state"] == "ok" else "yellow"
+        cells = [escape(str(row.get(column, ""))) for column in columns]
+        if row["state"] != "ok":
+            cells[0] += f" [{row['state']}]".replace("[", "\\[")
+        table.add_row(*cells, style=style)
+    console.print(table)
+    for package in catalogue.broken:
+        what = escape(package.error.splitlines()[0])
+        console.print(f"[red]broken[/] {package.name} {package.version}: {what}", soft_wrap=True)
+    if catalogue.settings_error is not None:
+        console.print(f"[red]llt.toml[/] {escape(str(catalogue.settings_error))}", soft_wrap=True)
+    if any(row["state"] == "clash" for row in rows):
+        console.print(
+            r"[yellow]clash[/]: write package/name, or settle it in llt.toml: "
+            r'\[prefer] name = "package"',
+            soft_wrap=True,
+        )

@@ -1,0 +1,103 @@
+"""The command group. A command's file is imported only when that command is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import rich_click as click
+
+import llt_core
+from llt_core.errors import LltError
+
+COMMANDS = {
+    "run": "Train one composition and measure it.",
+    "results": "List what the store holds.",
+    "export": "Write the store as one flat table (CSV or Parquet).",
+    "list-plugins": "List every task, architecture, perturbation, metric and executor.",
+    "show": "Show the parameters of one plugin.",
+    "doctor": "Check versions, device, data and plugins.",
+}
+INTERRUPTED = 130
+
+click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.MAX_WIDTH = 100
+click.rich_click.STYLE_OPTIONS_TABLE_LEADING = 0
+
+
+class LazyGroup(click.RichGroup):
+    """Knows its commands by name and one line each; imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order in which they are shown."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a stand-in with the command's one line: enough for the group's own help."""
+        if cmd_name not in COMMANDS:
+            return None
+        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Import the command that is called, and no other."""
+        if args[0] not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        module = importlib.import_module(f"llt_core.cli.{args[0].replace('-', '_')}")
+        return args[0], module.command, args[1:]
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(llt_core.__version__, prog_name="llt")
+def cli() -> None:
+    """Loss-landscape taxonomy: train networks over load and temperature, measure them, map them.
+
+    \b
+    [bold]Examples:[/]
+      llt run --task digits --metric hessian_trace
+      llt run --task svhn --arch resnet18 --set architecture.width=16 --metric test_accuracy
+      llt list-plugins --kind metric
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 1 some cells failed, 2 wrong request, 130 interrupted.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="llt", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except LltError as error:
+        print_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("Interrupted. Finished cells are kept; the same command goes on.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def print_error(error: LltError) -> None:
+    """Tell the user what, where, what was expected, and what to type next."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold red]error:[/] {escape(error.what)}")
+    for label, text in (
+        ("where", error.where),
+        ("expected", error.expected),
+        ("next", error.next_step),
+    ):
+        if text:
+            console.print(f"  [dim]{label}:[/] {escape(text)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""``llt results``: what the store holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import rich_click as click
+
+from llt_core.cli.options import json_option, store_option
+from llt_core.locations import store_root
+from llt_core.store import Store
+from llt_core.store.export import rows
+from llt_core.store.index import records
+
+
+@click.command("results")
+@store_option
+@click.option("--task", metavar="NAME", help="Only this task")
+@click.option("--metric", metavar="NAME", help="Only this metric")
+@json_option
+def command(store: str | None, task: str | None, metric: str | None, as_json: bool) -> int:
+    """List the measurements in the store, oldest first.
+
+    \b
+    [bold]Examples:[/]
+      llt results
+      llt results --task digits --metric hessian_trace --json
+    """
+    root = store_root(store)
+    table = [
+        row
+        for row in rows(records(Store(root, create=False)))
+        if _matches(row["task"], task) and _matches(row["metric"], metric)
+    ]
+    table.sort(key=lambda row: (row["finished"], row["digest"]))
+    if as_json:
+        print(json.dumps(table, indent=1))
+    else:
+        _print(table, str(root))
+    return 0
+
+
+def _matches(qualified: str, wanted: str | None) -> bool:
+    return wanted is None or wanted in (qualified, qualified.rpartition("/")[2])
+
+
+def _print(table: list[dict[str, Any]], root: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from llt_core.cli.tables import format_value
+
+    console = Console()
+    if not table:
+        console.print(f"no measurements in {root}", soft_wrap=True)
+        return
+    columns = ("task", "architecture", "perturbed", "seed", "metric", "value", "unit", "n", "cell")
+    drawn = Table(*columns, box=None, pad_edge=False)
+    for row in table:
+        cells = (
+            row["task"].rpartition("/")[2],
+            _architecture(row),
+            "+".join(name.rpartition("/")[2] for name in row["perturbations"].split("+")),
+            row["seeds"],
+            row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
+            format_value(row["value"], row["standard_error"]),
+            row["unit"],
+            str(row["n"]),
+            row["digest"][:10],
+        )
+        drawn.add_row(*(escape(cell) for cell in cells))
+    console.print(drawn)
+    console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)
+
+
+def _architecture(row: dict[str, Any]) -> str:
+    prefix = "architecture."
+    inside = ", ".join(f"{k[len(prefix) :]}={v}" for k, v in row.items() if k.startswith(prefix))
+    short: str = row["architecture"].rpartition("/")[2]
+    return f"{short}({inside})" if inside else short

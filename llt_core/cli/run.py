@@ -1,0 +1,173 @@
+"""``llt run``: one composition, from names to a table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from llt_core.cli.options import data_option, json_option, store_option
+from llt_core.locations import data_root as locate_data
+from llt_core.locations import store_root as locate_store
+from llt_core.spec import ComputeSettings, Named, RunSpec
+from llt_core.spec.run import parse_assignment
+
+
+@click.command("run")
+@click.option("--task", metavar="NAME", required=True, help="What to learn")
+@click.option("--arch", metavar="NAME", help="Network  [dim](default: the task's own)[/]")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME[:KEY=VALUE,…]",
+    multiple=True,
+    help="What to measure; repeat for several",
+)
+@click.option(
+    "--perturb",
+    "perturbations",
+    metavar="NAME:KEY=VALUE",
+    multiple=True,
+    help="Change the data first; repeat to compose, in order",
+)
+@click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Set one field: task.X, architecture.X, train.X, metric.NAME.X, …",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the first model")
+@click.option("--models", type=click.IntRange(min=1), default=1, help="Models, seeds counted up")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all cores")
+@store_option
+@data_option
+@click.option("--force", is_flag=True, help="Compute again what the store holds")
+@click.option("--dry-run", is_flag=True, help="Show the cells and what they cost, then stop")
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="No progress")
+def command(
+    task: str,
+    arch: str | None,
+    metrics: tuple[str, ...],
+    perturbations: tuple[str, ...],
+    assignments: tuple[str, ...],
+    seed: int,
+    models: int,
+    device: str,
+    threads: int,
+    store: str | None,
+    data_root: str | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Train one composition and measure it.
+
+    What the store already holds is not computed again: the same command answers at once.
+
+    \b
+    [bold]Examples:[/]
+      llt run --task digits --metric hessian_trace
+      llt run --task svhn --metric hessian_trace --metric test_accuracy --models 3
+      llt run --task cifar10 --arch vgg11 --set train.recipe=lr_decay --metric train_loss
+      llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
+      llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
+    """
+    spec = _spec(task, arch, metrics, perturbations, assignments, seed, models)
+    where = {"store": locate_store(store), "data_root": locate_data(data_root)}
+    if dry_run:
+        return _dry_run(spec, where["store"], where["data_root"], force, as_json)
+    return _run(spec, where, ComputeSettings(device=device, threads=threads), force, as_json, quiet)
+
+
+def _spec(
+    task: str,
+    arch: str | None,
+    metrics: tuple[str, ...],
+    perturbations: tuple[str, ...],
+    assignments: tuple[str, ...],
+    seed: int,
+    models: int,
+) -> RunSpec:
+    named_task, named_arch = Named.parse(task), Named.parse(arch) if arch else None
+    pairs = [parse_assignment(text) for text in assignments]
+    if named_arch is None and any(path.startswith("architecture.") for path, _ in pairs):
+        # --set architecture.width=16 speaks of the task's default architecture.
+        from llt_core.plugins import Catalogue
+
+        default = Catalogue.discover().resolve("task", named_task.name).entry.architecture
+        named_arch = Named(name=default) if default else None
+    spec = RunSpec(
+        task=named_task,
+        architecture=named_arch,
+        metrics=tuple(Named.parse(text) for text in metrics),
+        perturbations=tuple(Named.parse(text) for text in perturbations),
+        seed=seed,
+        models=models,
+    )
+    for path, value in pairs:
+        spec = spec.with_field(path, value)
+    return spec
+
+
+def _run(
+    spec: RunSpec,
+    where: dict[str, Path],
+    compute: ComputeSettings,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from llt_core.api import execute
+    from llt_core.cli.progress import ProgressListener
+    from llt_core.cli.tables import print_run, run_document
+
+    line = shlex.join(["llt", *sys.argv[1:]])
+    with ProgressListener(quiet=quiet) as listener:
+        result = execute(
+            spec, **where, compute=compute, force=force, command=line, listener=listener
+        )
+    if as_json:
+        print(json.dumps(run_document(result), indent=1, allow_nan=False))
+    else:
+        print_run(result)
+    if any(failed.failure == "request" for failed in result.failed):
+        return 2
+    return 1 if result.failed else 0
+
+
+def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: bool) -> int:
+    from llt_core.cli.tables import print_plan
+    from llt_core.plugins import Catalogue
+    from llt_core.store import Store
+    from llt_core.store.index import records
+    from llt_core.sweep import make_plan
+    from llt_core.sweep.engine import missing
+    from llt_core.sweep.estimate import estimate
+
+    plan = make_plan(spec, Catalogue.discover(), data_root)
+    exists = (store / "store.json").is_file()
+    opened = Store(store, create=False) if exists else None
+    todo: dict[str, Any] = missing(plan, opened, force)
+    cost = estimate(plan, todo.values(), records(opened) if opened else ())
+    if as_json:
+        cells = [
+            {
+                "digest": c.digest,
+                "kind": c.cell.kind,
+                "label": c.label,
+                "cached": c.digest not in todo,
+            }
+            for c in plan.cells
+        ]
+        print(json.dumps({"cells": cells, "estimate": vars(cost)}, indent=1))
+    else:
+        print_plan(plan, todo, cost, store)
+    return 0

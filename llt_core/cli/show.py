@@ -1,0 +1,121 @@
+"""``llt show``: the parameters of one plugin."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import rich_click as click
+
+from llt_core.plugins import Catalogue, Entry
+
+
+@click.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
+def command(name: str, as_json: bool) -> int:
+    """Show what a plugin is and which parameters it takes.
+
+    NAME is a plain name, package/name, or a member of a family such as torchvision/resnet18.
+
+    \b
+    [bold]Examples:[/]
+      llt show hessian_trace
+      llt show torchvision/resnet18
+    """
+    catalogue = Catalogue.discover()
+    described = [_describe(entry) for entry in catalogue.find(name)]
+    if as_json:
+        print(json.dumps(described, indent=1))
+    else:
+        for one in described:
+            _print(one)
+    return 0
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    from llt_core.plugins.loader import load
+
+    cls: Any = load(entry)
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "package": f"{entry.package} {entry.package_version}".strip(),
+        "version": cls.version,
+        "summary": entry.summary,
+        "cost": entry.cost,
+        "needs": dict(entry.needs),
+        "reference": entry.paper,
+        "description": inspect.getdoc(cls) or "",
+        "splits": getattr(cls, "split_policy", ""),
+        "returns": [quantity.model_dump() for quantity in getattr(cls, "returns", ())],
+        "parameters": [_parameter(name, field) for name, field in cls.model_fields.items()],
+        "example": _example(entry),
+    }
+
+
+def _parameter(name: str, field: Any) -> dict[str, Any]:
+    extra = field.json_schema_extra or {}
+    default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+    return {
+        "name": name,
+        "type": _type_name(field.annotation),
+        "default": default if isinstance(default, str | int | float | bool) else str(default),
+        "unit": extra.get("unit", ""),
+        "description": field.description or "",
+    }
+
+
+def _type_name(annotation: Any) -> str:
+    text = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    return text.replace("typing.", "")
+
+
+def _example(entry: Entry) -> str:
+    match entry.kind:
+        case "task":
+            return f"llt run --task {entry.name} --metric hessian_trace"
+        case "architecture":
+            name = f"{entry.name}/resnet18" if entry.member else entry.name
+            return f"llt run --task digits --arch {name} --metric test_accuracy"
+        case "perturbation":
+            return f"llt run --task digits --perturb {entry.name}:KEY=VALUE --metric test_accuracy"
+        case "metric":
+            return f"llt run --task digits --metric {entry.name}"
+        case "executor":
+            return "llt run --task digits --metric hessian_trace"
+
+
+def _print(one: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{one['name']}[/] · {one['kind']} · {one['package']} · v{one['version']}")
+    console.print(escape(one["summary"]))
+    if one["description"] and one["description"].splitlines()[0] != one["summary"]:
+        console.print("\n" + escape(one["description"]), highlight=False)
+    console.print()
+    table = Table("parameter", "type", "default", "unit", "description", box=None, pad_edge=False)
+    for row in one["parameters"]:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    if one["parameters"]:
+        console.print(table)
+    else:
+        console.print("It has no parameters.")
+    for quantity in one["returns"]:
+        unit = quantity["unit"] or "no unit"
+        console.print(
+            f"[dim]returns:[/] {quantity['name']} ({unit}): {escape(quantity['description'])}"
+        )
+    for label, text in (
+        ("splits", one["splits"]),
+        ("cost", one["cost"]),
+        ("needs", ", ".join(f"{key} {value}" for key, value in one["needs"].items())),
+        ("reference", one["reference"]),
+        ("example", one["example"]),
+    ):
+        if text:
+            console.print(f"[dim]{label}:[/] {escape(text)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,161 @@
+"""The tables that commands print, and numbers written with the digits they deserve."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llt_core.store import Record
+from llt_core.sweep.plan import Plan, PlannedCell, short_name
+
+if TYPE_CHECKING:
+    from llt_core.api import RunResult
+    from llt_core.sweep.estimate import Estimate
+
+
+def format_value(value: float | None, error: float | None) -> str:
+    """Write ``value ± error``, the error with two digits and the value to match.
+
+    >>> format_value(1234.5678, 12.3)
+    '1235 ± 12'
+    >>> format_value(97.5, 0.0)
+    '97.5'
+    >>> format_value(None, None)
+    '–'
+    """
+    if value is None:
+        return "–"
+    if not error:
+        return f"{value:.5g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    if places > 9 or abs(value) >= 1e7:
+        return f"{value:.5g} ± {error:.2g}"
+    return f"{value:.{places}f} ± {error:.{places}f}"
+
+
+def describe(composition: dict[str, Any]) -> str:
+    """Write a composition in one line: every parameter of its parts, changed or not."""
+    parts = [composition["task"], composition["architecture"], *composition["perturbations"]]
+    texts = [_call(part) for part in parts]
+    train = composition["train"]
+    texts.append(
+        f"{train['optimizer']} lr {train['learning_rate']:g} {train['schedule']}, "
+        f"batch {train['batch_size']}, {train['epochs']} epochs, wd {train['weight_decay']:g}"
+    )
+    return " · ".join(texts)
+
+
+def print_run(result: RunResult) -> None:
+    """Print the measurements of a run, what failed, and where the data came from."""
+    console = Console()
+    measured = [r for r in result.results if r.record is not None and r.record.measurements]
+    trained = [r for r in result.results if r.planned.cell.kind == "train" and r.record is not None]
+    rows = measured or trained
+    if rows:
+        table = Table(title=escape(describe(rows[0].planned.composition)), title_justify="left")
+        columns = ("metric", "value ± standard error", "unit", "n", "seed", "seconds", "from")
+        for name in columns:
+            table.add_column(name, justify="right" if name in ("seconds", "n") else "left")
+        for row in rows:
+            assert row.record is not None
+            for line in _lines(row.record):
+                table.add_row(*line, _seconds(row.record.seconds), row.origin)
+        console.print(table)
+    _print_notes(console, result)
+
+
+def _lines(record: Record) -> list[tuple[str, ...]]:
+    seeds = "+".join(map(str, record.composition["seeds"]))
+    if not record.measurements:
+        loss = record.history[-1].train_loss if record.history else None
+        epochs = f"{len(record.history)} epochs"
+        return [("last training loss", format_value(loss, None), "nats", epochs, seeds)]
+    return [
+        (
+            m.name + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
+            format_value(m.value, m.standard_error),
+            m.unit,
+            f"{m.n} {m.counted}",
+            seeds,
+        )
+        for m in record.measurements
+    ]
+
+
+def _print_notes(console: Console, result: RunResult) -> None:
+    for failed in result.failed:
+        label = failed.planned.label
+        if failed.record is not None:
+            reason = f"diverged: the loss was not finite in epoch {len(failed.record.history)}"
+        else:
+            reason = failed.message
+        console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
+        if failed.failure_file is not None:
+            console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
+    limited = [m for r in result.records for m in r.measurements if m.status == "limit"]
+    if limited:
+        names = ", ".join(sorted({m.name for m in limited}))
+        console.print(f"[yellow]limit[/]: {names} stopped before reaching its tolerance")
+    for package, hook, message in result.observer_errors:
+        console.print(f"[yellow]observer {package}.{hook} failed[/]: {escape(message)}")
+    for text in sorted({_data_note(record) for record in result.records}):
+        console.print(text, style="dim", soft_wrap=True, highlight=False)
+    console.print(f"store: {result.store}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _data_note(record: Record) -> str:
+    data = record.provenance["data"]
+    verified = "published files" if data["verified"] else "[yellow]files NOT verified[/]"
+    sizes = ", ".join(f"{count} {name}" for name, count in data["sizes"].items())
+    short = data["fingerprint"][:19]
+    return f"data: {short_name(record.composition['task']['name'])}, {verified} ({short}…), {sizes}"
+
+
+def run_document(result: RunResult) -> dict[str, Any]:
+    """Return everything a run produced as one JSON document."""
+    return {
+        "store": str(result.store),
+        "cells": [
+            {
+                "digest": r.planned.digest,
+                "kind": r.planned.cell.kind,
+                "origin": r.origin,
+                "message": r.message,
+                "record": None if r.record is None else r.record.model_dump(mode="json"),
+            }
+            for r in result.results
+        ],
+        "measurements": result.to_rows(),
+    }
+
+
+def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: Path) -> None:
+    """Print the cells of a plan, which are cached, and what the rest will cost."""
+    console = Console()
+    title = escape(describe(plan.cells[0].composition))
+    table = Table("cell", "digest", "state", title=title, title_justify="left")
+    for planned in plan.cells:
+        needed = planned.digest in todo
+        table.add_row(planned.label, planned.digest[:12], "to do" if needed else "cached")
+    console.print(table)
+    time = f"about {_seconds(cost.seconds)} s" if cost.seconds or not todo else ""
+    if cost.unknown:
+        unknown = f"{cost.unknown} cell(s) unlike any finished one, so their time is unknown"
+        time = f"{time} and {unknown}" if time else unknown
+    disk = f"{cost.checkpoint_bytes / 2**20:.1f} MiB of checkpoints"
+    console.print(f"{len(todo)} of {len(plan.cells)} cells to do: {time}; {disk}")
+    console.print(f"store: {store}", style="dim", soft_wrap=True)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.1f}"
+
+
+def _call(part: dict[str, Any]) -> str:
+    inside = ", ".join(f"{key}={value}" for key, value in part["parameters"].items())
+    return f"{short_name(part['name'])}({inside})" if inside else short_name(part["name"])

@@ -1,0 +1,51 @@
+"""Telling observers what happens, without letting them get in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llt_core.plugins.catalogue import Catalogue
+from llt_core.plugins.finder import new_manager, register
+
+
+class Observers:
+    """The hook modules of all usable packages.
+
+    Every observer is called on its own: what one raises is kept in ``errors`` as
+    ``(package, hook, message)`` and reaches neither the cell nor the other observers.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.errors: list[tuple[str, str, str]] = []
+        self._manager = new_manager()
+        for package in catalogue.packages:
+            if package.error or package.name in catalogue.settings.disable:
+                continue
+            try:
+                register(self._manager, package)
+            except (Exception, SystemExit) as error:
+                self._note(package.name, "import", error)
+
+    def notify(self, hook: str, **facts: Any) -> None:
+        """Call one observer hook everywhere."""
+        self._call_each(hook, facts, lambda package, answer: None)
+
+    def provenance(self) -> dict[str, Any]:
+        """Collect what packages want recorded, under their names."""
+        facts: dict[str, Any] = {}
+        self._call_each("llt_provenance", {}, facts.__setitem__)
+        return facts
+
+    def _call_each(
+        self, hook: str, facts: dict[str, Any], take: Callable[[str, Any], None]
+    ) -> None:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            known = {name: facts[name] for name in implementation.argnames if name in facts}
+            try:
+                take(implementation.plugin_name, implementation.function(**known))
+            except Exception as error:
+                self._note(implementation.plugin_name, hook, error)
+
+    def _note(self, package: str, hook: str, error: BaseException) -> None:
+        self.errors.append((package, hook, f"{type(error).__name__}: {error}"))
