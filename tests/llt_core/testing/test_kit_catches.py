@@ -1,6 +1,7 @@
 """Deliberately wrong plugins are caught by the kit, each by the check meant for it."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -245,7 +246,8 @@ def test_a_sound_metric_passes(metric):
         (Undescribed, "test_every_parameter_is_described", "description"),
     ],
 )
-def test_a_wrong_metric_is_caught(metric, check, words):
+def test_a_wrong_metric_is_caught(metric, check, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     try:
         assert words in failures(MetricConformance, metric())[check]
     finally:
@@ -547,6 +549,14 @@ class TooManyLabels(TinyImages):
     def describe(self):
         return super().describe().model_copy(update={"outputs": 3})
 
+    def tiny(self):
+        return {name: replace(e, classes=0) for name, e in super().tiny().items()}
+
+
+class OtherClasses(TinyImages):
+    def tiny(self):
+        return {name: replace(e, classes=5) for name, e in super().tiny().items()}
+
 
 class RandomTiny(TinyImages):
     def tiny(self):
@@ -600,6 +610,7 @@ def test_a_sound_task_passes():
         (SaysNothingOfSplits, "test_description", "whole sentence"),
         (OtherSplits, "test_tiny_matches_description", "training"),
         (OtherShape, "test_tiny_matches_description", "(1, 8, 8)"),
+        (OtherClasses, "test_tiny_matches_description", "5 classes"),
         (TooManyLabels, "test_tiny_matches_description", "labels 0 to 3"),
         (RandomTiny, "test_tiny_is_always_the_same", "generator of your own"),
         (WrongWeight, "test_micro_batches_add_up", "weights add up"),
