@@ -37,7 +37,9 @@ def command(kind: str | None, form: str, verbose: bool) -> int:
         return 0
     loads = _loads() if verbose else {}
     entries = sorted(catalogue.entries, key=lambda entry: KINDS.index(entry.kind))
-    rows = [_row(catalogue, entry, loads) for entry in entries if kind in (None, entry.kind)]
+    rows = [
+        _row(catalogue, entry, loads, verbose) for entry in entries if kind in (None, entry.kind)
+    ]
     if form == "json":
         broken = [
             {"package": p.name, "version": p.version, "error": p.error} for p in catalogue.broken
@@ -55,7 +57,9 @@ def _loads() -> dict[str, str]:
     return loads
 
 
-def _row(catalogue: Catalogue, entry: Entry, loads: dict[str, str]) -> dict[str, Any]:
+def _row(
+    catalogue: Catalogue, entry: Entry, loads: dict[str, str], verbose: bool
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": f"{entry.name}/NAME" if entry.member else entry.name,
         "kind": entry.kind,
@@ -69,7 +73,7 @@ def _row(catalogue: Catalogue, entry: Entry, loads: dict[str, str]) -> dict[str,
         "version": entry.package_version,
         "target": entry.target,
     }
-    if loads:
+    if verbose:
         error = loads.get(entry.qualified, "not tried")
         row["loads"] = "yes" if error == "" else error
     return row
@@ -85,14 +89,19 @@ def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool
     if verbose:
         columns = ["name", "kind", "package", "version", "target", "loads"]
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = True
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    table.columns[-1 if not verbose else -2].overflow = "fold"
     for row in rows:
         style = "" if row["state"] == "ok" else "yellow"
-        cells = [escape(str(row.get(column, ""))) for column in columns]
+        loads = {"loads": row["loads"] if row["loads"] == "yes" else "no"} if verbose else {}
+        cells = [escape(str((row | loads).get(column, ""))) for column in columns]
         if row["state"] != "ok":
             cells[0] += f" [{row['state']}]".replace("[", "\\[")
         table.add_row(*cells, style=style)
     console.print(table)
+    for row in rows:
+        if verbose and row["loads"] != "yes":
+            console.print(f"[red]broken[/] {escape(row['loads'])}", soft_wrap=True)
     for package in catalogue.broken:
         what = escape(package.error.splitlines()[0])
         console.print(f"[red]broken[/] {package.name} {package.version}: {what}", soft_wrap=True)

@@ -41,6 +41,13 @@ class Architecture(Component):
             )
         return None
 
+    def lacks_second_order(self) -> str | None:
+        """Say in one sentence why the network cannot be differentiated twice; None if it can.
+
+        Metrics that need second derivatives are refused for it before any training.
+        """
+        return None
+
     def probes(self, model: nn.Module) -> list[str]:
         """Return the names of the layers to compare, in forward order.
 

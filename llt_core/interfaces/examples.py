@@ -78,7 +78,7 @@ class TensorExamples(Examples):
 
     def subset(self, indices: Tensor) -> Self:
         """Return the examples at ``indices``."""
-        return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
+        return replace(self, inputs=_take(self.inputs, indices), targets=self.targets[indices])
 
     def with_targets(self, targets: Tensor) -> Self:
         """Return the same inputs with other labels, shape ``(N,)``."""

@@ -127,9 +127,16 @@ def _check_fit(composition: Composition, models: int) -> None:
                 expected=f"a {part.component.kind} for this task",
                 next_step=f"llt list-plugins --kind {part.component.kind}",
             )
+    once_only = composition.the_architecture.lacks_second_order()
     for part in composition.metrics:
-        scope = cast(Metric, part.component).scope
-        if scope != "model" and models < 2:
+        metric = cast(Metric, part.component)
+        if metric.needs.second_order and once_only:
+            raise RequestError(
+                f"{part.name} does not go with {composition.architecture.name}: {once_only}",
+                expected="an architecture with second derivatives, or another metric",
+                next_step="llt list-plugins --kind architecture",
+            )
+        if metric.scope != "model" and models < 2:
             raise RequestError(
                 f"{part.name} compares models, and only one is asked for",
                 expected="at least two models",

@@ -39,6 +39,12 @@ class TorchvisionModel(Architecture):
             return rules.unknown(self.name, known)
         return rules.wrong_shape(self.name, task.input_shape)
 
+    def lacks_second_order(self) -> str | None:
+        """Name the activation torch cannot differentiate twice."""
+        if self.name.startswith("mobilenet_v3"):
+            return "torch has no second derivative of its hardsigmoid activation"
+        return None
+
     def build(self, task: TaskDescription) -> nn.Module:
         """Return a network from images ``(B, C, H, W)`` to logits ``(B, outputs)``.
 
