@@ -1,0 +1,52 @@
+# The two commands of a newcomer are `make demo` and `make test`. Each sets up .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Tests run two processes; one thread each is faster than two fighting for the cores.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: demo test lint format benchmark docs wheel clean help
+
+help:
+	@echo "make demo       install, train a network on real digits, measure its Hessian"
+	@echo "make test       install, run the whole test suite"
+	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make benchmark  start-up and training speed"
+	@echo "make docs       regenerate the reference pages"
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "llt needs Python 3.11 or newer"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/llt run --task digits --metric hessian_trace --metric hessian_top_eigenvalue \
+		--metric train_loss --metric test_accuracy
+
+test: $(STAMP)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(STAMP)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/training.py
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate_reference.py
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
