@@ -10,11 +10,11 @@ from typing import Any
 
 import rich_click as click
 
-import llt_core
 from llt_core.locations import data_root, store_root
 from llt_core.plugins import Catalogue
 from llt_core.plugins.finder import SWITCH
 from llt_core.plugins.probe import probe
+from llt_core.version import __version__
 
 LIBRARIES = (
     "torch", "torchvision", "torchtext", "pyhessian", "pluggy", "pydantic", "rich", "numpy",
@@ -59,7 +59,7 @@ def examine() -> dict[str, Any]:
     if clashes:
         problems.append(f"clashing names: {', '.join(clashes)}")
     return {
-        "llt": llt_core.__version__,
+        "llt": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,

@@ -7,8 +7,8 @@ import sys
 
 import rich_click as click
 
-import llt_core
 from llt_core.errors import LltError
+from llt_core.version import __version__
 
 COMMANDS = {
     "run": "Train one composition and measure it.",
@@ -49,7 +49,7 @@ class LazyGroup(click.RichGroup):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(llt_core.__version__, prog_name="llt")
+@click.version_option(__version__, prog_name="llt")
 def cli() -> None:
     """Loss-landscape taxonomy: train networks over load and temperature, measure them, map them.
 

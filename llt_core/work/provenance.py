@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-import llt_core
+from llt_core.version import __version__
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pydantic", "pyhessian", "scikit-learn")
 
@@ -25,7 +25,7 @@ def describe_origin(
 ) -> dict[str, Any]:
     """Return the provenance every record carries; see the keys below."""
     return {
-        "llt": llt_core.__version__,
+        "llt": __version__,
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -38,7 +38,7 @@ def describe_origin(
         "threads": thread_count,
         "versions": _versions(tuple(LIBRARIES)),
         "plugin_packages": _versions(tuple(sorted(set(packages)))),
-        "git": {"llt": _git(Path(llt_core.__file__).parent), "cwd": _git(Path.cwd())},
+        "git": {"llt": _git(Path(__file__).parent), "cwd": _git(Path.cwd())},
     }
 
 
