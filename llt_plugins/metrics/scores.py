@@ -1,0 +1,109 @@
+"""Loss and accuracy over a whole split."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from llt_core.interfaces import MeasureContext, Measurement, Metric, Needs, Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class _Score(Metric):
+    """Mean of a per-term score over a whole split, in eval mode.
+
+    On the training split the estimand is the mean over that very split (a perturbed one as
+    it was perturbed), so the value is exact. The test split is a sample of the population,
+    so the standard error there is that of a mean of n independent terms: ``s/√n`` with
+    n − 1 in s².
+
+    Subclasses say which split and which score of ``Task.evaluate``.
+    """
+
+    split: ClassVar[Literal["train", "test"]]
+    score: ClassVar[Literal["loss", "correct"]]
+
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return the mean score; the pass over the split is shared with other metrics."""
+        scores = context.scores(self.split)
+        quantity = self.returns[0]
+        terms = scores[self.score] * (100.0 if quantity.unit == "percent" else 1.0)
+        exact = self.split == "train"
+        kind = "exact over the split" if exact else "sampling of the split"
+        # NaN outputs still have an argmax: without the loss, accuracy would look fine.
+        valid = not scores["loss"].isnan().any().item()
+        return [
+            Measurement(
+                name=quantity.name,
+                value=terms.mean().item() if valid else math.nan,
+                standard_error=0.0 if exact and valid else _standard_error(terms),
+                unit=quantity.unit,
+                n=len(terms),
+                details={"split": self.split, "error_kind": kind},
+            )
+        ]
+
+
+def _standard_error(terms: Tensor) -> float | None:
+    """Return the standard error of the mean of ``terms``; None for fewer than two."""
+    if len(terms) < 2:
+        return None
+    return float(terms.std(correction=1)) / math.sqrt(len(terms))
+
+
+def _loss(name: str, split: str) -> dict[str, Any]:
+    """Describe a mean loss."""
+    description = f"Mean loss over the {split} split"
+    return {"name": name, "unit": "nats", "description": description, "direction": "lower"}
+
+
+def _accuracy(name: str, split: str) -> dict[str, Any]:
+    """Describe an accuracy."""
+    description = f"Share of the {split} split that is classified correctly"
+    return {"name": name, "unit": "percent", "description": description, "direction": "higher"}
+
+
+class TrainLoss(_Score):
+    """Mean loss over the training split, against the labels the model was trained on."""
+
+    summary = "Mean loss over the training split, in nats"
+    split = "train"
+    score = "loss"
+    needs = Needs(splits=("train",))
+    returns = (Quantity(**_loss("train_loss", "training")),)
+
+
+class TrainAccuracy(_Score):
+    """Percent correct on the training split, against the labels the model was trained on."""
+
+    summary = "Percent of the training split that is classified correctly"
+    split = "train"
+    score = "correct"
+    needs = Needs(splits=("train",))
+    returns = (Quantity(**_accuracy("train_accuracy", "training")),)
+
+
+class TestLoss(_Score):
+    """Mean loss over the test split."""
+
+    __test__ = False  # not a pytest class
+
+    summary = "Mean loss over the test split, in nats"
+    split = "test"
+    score = "loss"
+    needs = Needs(splits=("test",))
+    returns = (Quantity(**_loss("test_loss", "test")),)
+
+
+class TestAccuracy(_Score):
+    """Percent correct on the test split."""
+
+    __test__ = False  # not a pytest class
+
+    summary = "Percent of the test split that is classified correctly"
+    split = "test"
+    score = "correct"
+    needs = Needs(splits=("test",))
+    returns = (Quantity(**_accuracy("test_accuracy", "test")),)
