@@ -44,7 +44,10 @@ def command(kind: str | None, form: str, verbose: bool) -> int:
         broken = [
             {"package": p.name, "version": p.version, "error": p.error} for p in catalogue.broken
         ]
-        print(json.dumps({"plugins": rows, "broken": broken}, indent=1))
+        document: dict[str, Any] = {"plugins": rows, "broken": broken}
+        if catalogue.settings_error is not None:
+            document["settings_error"] = str(catalogue.settings_error)
+        print(json.dumps(document, indent=1))
     else:
         _print_table(rows, catalogue, verbose)
     return 0
@@ -74,8 +77,8 @@ def _row(
         "target": entry.target,
     }
     if verbose:
-        error = loads.get(entry.qualified, "not tried")
-        row["loads"] = "yes" if error == "" else error
+        error = loads.get(entry.qualified)
+        row["loads"] = "not tried" if error is None else error or "yes"
     return row
 
 
@@ -93,18 +96,19 @@ def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool
     table.columns[-1 if not verbose else -2].overflow = "fold"
     for row in rows:
         style = "" if row["state"] == "ok" else "yellow"
-        loads = {"loads": row["loads"] if row["loads"] == "yes" else "no"} if verbose else {}
+        loads = {"loads": row["loads"] if _tells_all(row) else "no"} if verbose else {}
         cells = [escape(str((row | loads).get(column, ""))) for column in columns]
         if row["state"] != "ok":
-            cells[0] += f" [{row['state']}]".replace("[", "\\[")
+            cells[0] += escape(f" [{row['state']}]")
         table.add_row(*cells, style=style)
     console.print(table)
     for row in rows:
-        if verbose and row["loads"] != "yes":
-            console.print(f"[red]broken[/] {escape(row['loads'])}", soft_wrap=True)
+        if verbose and not _tells_all(row):
+            text = f"{row['package']}/{row['name']}: {row['loads']}"
+            console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
     for package in catalogue.broken:
-        what = escape(package.error.splitlines()[0])
-        console.print(f"[red]broken[/] {package.name} {package.version}: {what}", soft_wrap=True)
+        text = f"{package.name} {package.version}: {package.error.splitlines()[0]}"
+        console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
     if catalogue.settings_error is not None:
         console.print(f"[red]llt.toml[/] {escape(str(catalogue.settings_error))}", soft_wrap=True)
     if any(row["state"] == "clash" for row in rows):
@@ -113,3 +117,8 @@ def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool
             r'\[prefer] name = "package"',
             soft_wrap=True,
         )
+
+
+def _tells_all(row: dict[str, Any]) -> bool:
+    """Whether the load state fits into the table; an error goes below it."""
+    return row["loads"] in ("yes", "not tried")

@@ -21,6 +21,10 @@ from llt_core.work.schedule import has_settled, rate_factor
 Report = Callable[[int, int, str], None]
 
 
+def _ignore(done: int, total: int, text: str) -> None:
+    """Report progress to nobody."""
+
+
 @dataclass
 class Trained:
     """What came out: the state that counts as the model, or none if training diverged."""
@@ -72,7 +76,7 @@ class Trainer:
         best = math.inf
         losses: list[float] = []
         for epoch in range(1, self.recipe.epochs + 1):
-            line = self._epoch(epoch, losses[-1] if losses else None, report)
+            line = self.epoch(epoch, losses[-1] if losses else None, report)
             trained.history.append(line)
             if line.train_loss is None:
                 return Trained("diverged", trained.history)
@@ -90,13 +94,14 @@ class Trainer:
             return Trained("diverged", trained.history)
         return trained
 
-    def _epoch(self, epoch: int, last_loss: float | None, report: Report) -> Epoch:
-        """Pass once over the data; sums stay on the device until the end."""
+    def epoch(self, epoch: int, last_loss: float | None = None, report: Report = _ignore) -> Epoch:
+        """Pass once over the data (``epoch`` counts from 1) and return its history line."""
         start = time.perf_counter()
         text = f"epoch {epoch}/{self.recipe.epochs}"
         if last_loss is not None:
             text += f", loss {last_loss:.4f}"
         self.model.train()
+        # Sums stay on the device until the end, so that steps need not wait for them.
         loss_sum = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         weight = 0

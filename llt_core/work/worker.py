@@ -35,6 +35,7 @@ from llt_core.sweep.compose import rebuild
 from llt_core.work.checkpoint import load_checkpoint, save_checkpoint
 from llt_core.work.data import describe_data, load_splits
 from llt_core.work.device import choose_device, threads
+from llt_core.work.memory import keep_freed_memory
 from llt_core.work.provenance import describe_origin
 from llt_core.work.seeding import seed_from, seeded
 from llt_core.work.trainer import Trainer
@@ -56,6 +57,7 @@ class Job:
         self.compute = ComputeSettings.model_validate(self.payload["compute"])
         self.catalogue = Catalogue.discover()
         self.device = choose_device(self.compute.device)
+        keep_freed_memory()
         self._last_report = 0.0
 
     def progress(self, job: str, done: int, total: int, text: str) -> None:
