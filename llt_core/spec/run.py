@@ -6,15 +6,38 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from llt_core.errors import RequestError
 
 
-class Named(BaseModel):
-    """A plugin by name, with the parameters the user set."""
+class _Request(BaseModel):
+    """A part of a request: frozen, and what does not fit is told as a wrong request."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _told(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            raise RequestError(
+                f"the request cannot have {name} = {first['input']!r}", expected=first["msg"]
+            ) from error
+
+
+class Named(_Request):
+    """A plugin by name, with the parameters the user set."""
 
     name: str
     parameters: Mapping[str, Any] = Field(default_factory=dict)
@@ -49,10 +72,8 @@ class Named(BaseModel):
         return Named(name=self.name, parameters={**self.parameters, key: value})
 
 
-class RunSpec(BaseModel):
+class RunSpec(_Request):
     """One composition: K models of one task and architecture, and what to measure on them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Named
     architecture: Named | None = None

@@ -18,7 +18,9 @@ class TrainingRecipe(BaseModel):
     ``learning_rate × warm-up(t) × schedule(t)``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     version: ClassVar[int] = 1
 

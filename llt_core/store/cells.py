@@ -20,7 +20,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -92,18 +92,36 @@ class Store:
             return None
 
     def set_aside(self, digest: str) -> None:
-        """Move an unusable cell to ``broken/``, where a person can look at it."""
+        """Move an unusable cell to ``broken/``, where a person can look at it.
+
+        It stays where it is if the store cannot be written, or if another process was first.
+        """
         target = self.root / "broken"
-        target.mkdir(exist_ok=True)
-        _rename_away(self.path(digest), target / digest)
+        with suppress(OSError):
+            target.mkdir(exist_ok=True)
+            _rename_away(self.path(digest), target / digest)
 
     @contextmanager
     def staging(self, digest: str) -> Iterator[Path]:
-        """Give a private folder to build a cell in; whatever is left of it is removed."""
+        """Give a private folder to build a cell in; whatever is left of it is removed.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be written.
+        """
         parent = self.root / "tmp"
-        parent.mkdir(exist_ok=True)
         prefix = f"{digest}.{_host()}.{os.getpid()}."
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            parent.mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to the store: {error.strerror or error}",
+                where=str(self.root),
+                expected="a store that can be written",
+                next_step="--store DIR, or set LLT_STORE",
+            ) from error
         try:
             yield folder
         finally:
@@ -125,7 +143,8 @@ class Store:
         if target.exists() and not (replace or self.read(record.digest) is None):
             return
         if target.exists():
-            with self.staging("replaced") as old:
+            # Another process may replace the same cell just now: then this move finds nothing.
+            with self.staging("replaced") as old, suppress(FileNotFoundError):
                 _rename_away(target, old / "cell")
         try:
             staged.rename(target)
@@ -158,7 +177,8 @@ class Store:
     def _initialise(self, marker: Path) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            if any(not path.name.startswith(f".{marker.name}.") for path in self.root.iterdir()):
+            strange = [p for p in self.root.iterdir() if not p.name.startswith(f".{marker.name}.")]
+            if strange and not marker.is_file():  # another process may have made it since
                 raise StoreError(
                     "this folder is not empty and not a store",
                     where=str(self.root),

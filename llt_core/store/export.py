@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +46,8 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 def composition_columns(composition: dict[str, Any]) -> dict[str, Any]:
     """Flatten a composition: ``architecture.width``, ``label_noise.fraction``, ``train.epochs``.
 
-    ``seeds`` joins the seeds of the models with ``+`` (one for a metric on one model).
+    ``seeds`` joins the seeds of the models with ``+`` (one for a metric on one model). A
+    perturbation that is used again is called ``label_noise#2``.
     """
     flat: dict[str, Any] = {}
     for role in ("task", "architecture"):
@@ -51,9 +55,12 @@ def composition_columns(composition: dict[str, Any]) -> dict[str, Any]:
         flat[role] = part["name"]
         flat |= {f"{role}.{key}": value for key, value in part["parameters"].items()}
     flat["perturbations"] = "+".join(part["name"] for part in composition["perturbations"])
+    used: Counter[str] = Counter()
     for part in composition["perturbations"]:
         short = part["name"].rpartition("/")[2]
-        flat |= {f"{short}.{key}": value for key, value in part["parameters"].items()}
+        used[short] += 1
+        prefix = short if used[short] == 1 else f"{short}#{used[short]}"
+        flat |= {f"{prefix}.{key}": value for key, value in part["parameters"].items()}
     flat |= {f"train.{key}": value for key, value in composition["train"].items()}
     flat["seeds"] = "+".join(str(seed) for seed in composition["seeds"])
     if "metric" in composition:
@@ -63,10 +70,15 @@ def composition_columns(composition: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the rows as a data frame."""
+    """Return the rows as a data frame, every column of one type.
+
+    Whole numbers stay whole where some are missing (``Int64``). A column that mixes kinds,
+    because two plugins use one name differently, becomes text.
+    """
     import pandas as pd
 
-    return pd.DataFrame(table)
+    names = dict.fromkeys(name for row in table for name in row)
+    return pd.DataFrame({name: _column([row.get(name) for row in table]) for name in names})
 
 
 def write_table(table: list[dict[str, Any]], path: Path, form: Literal["csv", "parquet"]) -> None:
@@ -93,9 +105,31 @@ def write_table(table: list[dict[str, Any]], path: Path, form: Literal["csv", "p
             next_step="-o FILE",
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _column(values: list[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pd.Series(values, dtype="boolean" if None in values else "bool")
+    if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):
+        return pd.Series(values, dtype="Int64" if None in values else "int64")
+    if kinds in ({float}, {int, float}):
+        return pd.Series(values, dtype="float64")
+    if kinds <= {str}:
+        return pd.Series(values, dtype=None if kinds else "object")
+    return pd.Series([value if value is None else _text(value) for value in values])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _scalar(value: Any) -> Any:
-    """Tables hold scalars; a list becomes text."""
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    """Tables hold scalars; a list becomes its items with spaces between, a mapping JSON."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return json.dumps(value) if isinstance(value, dict) else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from llt_core.store.cells import RECORD_FILE, Store
@@ -22,13 +22,16 @@ def records(store: Store) -> Iterator[Record]:
     """Yield every record of the store, by digest, reading only what changed since last time.
 
     Where the database cannot be used (a read-only or network file system, a damaged file)
-    the folders are read instead.
+    the folders are read instead; a damaged file is removed.
     """
+    texts = None
     try:
         texts = _refresh(store)
-    except (sqlite3.Error, OSError):
-        (store.root / _FILE).unlink(missing_ok=True)
-        texts = None
+    except (sqlite3.OperationalError, OSError):
+        pass  # locked, read-only, or cells coming and going: no fault of the file
+    except sqlite3.Error:
+        with suppress(OSError):
+            (store.root / _FILE).unlink()
     if texts is None:
         for digest in store.digests():
             record = store.read(digest)
@@ -44,8 +47,8 @@ def _refresh(store: Store) -> list[str]:
         connection.execute(_SCHEMA)
         known = dict(connection.execute("SELECT digest, stamp FROM records"))
         present = {digest: _stamp(store.path(digest)) for digest in store.digests()}
-        gone = [(digest,) for digest in known if digest not in present]
-        connection.executemany("DELETE FROM records WHERE digest = ?", gone)
+        changed = [digest for digest, stamp in known.items() if present.get(digest) != stamp]
+        connection.executemany("DELETE FROM records WHERE digest = ?", [(d,) for d in changed])
         for digest, stamp in present.items():
             if known.get(digest) != stamp:
                 record = store.read(digest)
