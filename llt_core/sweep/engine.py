@@ -74,8 +74,9 @@ class Engine:
 
         Raises
         ------
-        DataError
-            Data is needed and missing; raised before anything starts.
+        DataError, StoreError
+            Data is needed and missing, or the store cannot be written; raised before
+            anything starts.
         KeyboardInterrupt
             After the executor was told to stop; finished cells stay in the store.
         """
@@ -87,7 +88,7 @@ class Engine:
         self.listener.planned(list(todo.values()), len(cached))
         if todo:
             plan.task.prepare(self.data_root)
-            self.store.clean()
+            self._ready_store(todo)
             try:
                 self._work(plan, todo)
             except BaseException:
@@ -96,6 +97,14 @@ class Engine:
         results = [self._results[c.digest] for c in plan.cells if c.digest in self._results]
         self._notify_end(results, time.monotonic() - start)
         return results
+
+    def _ready_store(self, todo: dict[str, PlannedCell]) -> None:
+        """Clear the way: leftovers of killed runs, and models whose checkpoint is damaged."""
+        with self.store.staging("probe"):
+            self.store.clean()
+        for digest in todo:
+            if not self.force and digest in self.store and not _usable(self.store, digest):
+                self.store.set_aside(digest)
 
     def _take_cached(self, cells: list[PlannedCell]) -> None:
         for planned in cells:
@@ -193,7 +202,10 @@ class Engine:
             attempt=self.store.attempts(planned.digest) + 1,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        file = self.store.record_failure(failure)
+        try:
+            file = self.store.record_failure(failure)
+        except OSError:  # a full disk: the failure is told, if not recorded
+            file = None
         self.observers.notify(
             "llt_cell_failed",
             digest=planned.digest,
@@ -223,7 +235,7 @@ class Engine:
 
 
 def missing(plan: Plan, store: Store | None, force: bool = False) -> dict[str, PlannedCell]:
-    """Return the cells that must be computed, by digest, models first.
+    """Return the cells that must be computed, by digest, models first; change nothing.
 
     A model is needed if it is asked for alone, or if a missing measurement reads it. Without
     a store nothing is there yet.
@@ -254,7 +266,6 @@ def _usable(store: Store, digest: str) -> bool:
         with file.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
                 return True
-    store.set_aside(digest)
     return False
 
 

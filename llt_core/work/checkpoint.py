@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import device as Device
 from torch import nn
@@ -40,7 +41,7 @@ def load_checkpoint(model: nn.Module, file: Path, device: Device) -> nn.Module:
     """
     try:
         load_model(model, str(file), strict=True)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         raise LltError(
             f"the checkpoint does not fit the model: {error}",
             where=str(file),

@@ -22,21 +22,41 @@ def load_splits(
     The generator of each follows from its name and its own seed alone, so that all models
     and all strengths see nested versions of one draw.
     """
-    splits = _load(task, data_root)
+    splits = _load(type(task), task.model_dump_json(), data_root, task.fingerprint(data_root))
     for name, perturbation in perturbations:
         seed = seed_from("perturbation", name, perturbation.seed)
         splits = perturbation.apply(splits, torch.Generator().manual_seed(seed))
     return splits
 
 
+def check_data(task: Task, expected: str | None, data_root: Path) -> None:
+    """Make sure that the files are still those that ``expected`` (in a cell) names, if any.
+
+    Raises
+    ------
+    DataError
+        They changed between planning and computing.
+    """
+    found = None if expected is None else task.fingerprint(data_root)
+    if found != expected:
+        raise DataError(
+            f"the data files changed after the cell was planned: they are {found} now",
+            where=str(data_root),
+            expected=str(expected),
+            next_step="run the same command again: it plans cells of their own for these files",
+        )
+
+
 @lru_cache(maxsize=2)
-def _load(task: Task, data_root: Path) -> Splits:
+def _load(kind: type[Task], parameters: str, data_root: Path, fingerprint: str) -> Splits:
+    """Load once; other files (another ``fingerprint``) are loaded anew."""
+    task = kind.model_validate_json(parameters)
     splits = task.datasets(data_root)
     missing = set(task.describe().splits) - set(splits)
     if missing:
         raise DataError(
             f"the task gave no split called {' or '.join(sorted(missing))}",
-            where=f"{type(task).__name__}.datasets",
+            where=f"{kind.__name__}.datasets",
             expected=f"the splits {', '.join(task.describe().splits)}",
         )
     return splits

@@ -21,7 +21,8 @@ def rate_factor(recipe: TrainingRecipe, epoch: float) -> float:
         case "constant":
             return 1.0
         case "step":
-            passed = sum(epoch >= fraction * recipe.epochs for fraction in recipe.milestones)
+            # 0.55 · 100 is a little more than 55 in floats: compare with some slack.
+            passed = sum(epoch > f * recipe.epochs - 1e-6 for f in recipe.milestones)
             return recipe.gamma**passed
         case "cosine":
             rest = max(recipe.epochs - recipe.warmup_epochs, 1e-12)

@@ -88,9 +88,7 @@ class Trainer:
                 break
         if trained.state is None:
             trained.state, trained.epoch = self.model.state_dict(), len(losses)
-        if not all(
-            torch.isfinite(t).all() for t in trained.state.values() if t.is_floating_point()
-        ):
+        if not _finite(trained.state):
             return Trained("diverged", trained.history)
         return trained
 

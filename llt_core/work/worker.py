@@ -33,7 +33,7 @@ from llt_core.spec.training import TrainingRecipe
 from llt_core.store import Record, Store
 from llt_core.sweep.compose import rebuild
 from llt_core.work.checkpoint import load_checkpoint, save_checkpoint
-from llt_core.work.data import describe_data, load_splits
+from llt_core.work.data import check_data, describe_data, load_splits
 from llt_core.work.device import choose_device, threads
 from llt_core.work.memory import keep_freed_memory
 from llt_core.work.provenance import describe_origin
@@ -115,6 +115,7 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     start = time.perf_counter()
     with threads(job.compute.threads) as thread_count, seeded(seed):
         job.progress(digest, 0, 1, "loading data")
+        check_data(parts.task, cell.data, job.data_root)
         splits = load_splits(parts.task, parts.perturbations, job.data_root)
         model = parts.architecture.build(parts.task.describe())
         trainer = Trainer(
@@ -158,6 +159,7 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     parts = Parts.of(first, job.catalogue)
     answers: dict[str, Any] = {}
     with threads(job.compute.threads) as thread_count:
+        check_data(parts.task, first.data, job.data_root)
         splits = load_splits(parts.task, parts.perturbations, job.data_root)
         context = MeasureContext(
             task=parts.task,
