@@ -47,6 +47,7 @@ def examine() -> dict[str, Any]:
     probed = probe()
     problems = [f"package {p.name} {p.version}: {p.error}" for p in catalogue.broken]
     problems += [f"{name}: {error}" for name, error in probed["loads"].items() if error]
+    problems += [f"hooks of {name}: {error}" for name, error in probed["hooks"].items() if error]
     versions = {name: _version(name) for name in LIBRARIES}
     problems += [f"{name} is not installed" for name, version in versions.items() if not version]
     if catalogue.settings_error is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from typing import Any
 
 import rich_click as click
 
 from llt_core.plugins import Catalogue, Entry
+from llt_core.plugins.errors import BrokenPluginError
 
 
 @click.command("show")
@@ -25,12 +27,21 @@ def command(name: str, as_json: bool) -> int:
       llt show torchvision/resnet18
     """
     catalogue = Catalogue.discover()
-    described = [_describe(entry) for entry in catalogue.find(name)]
+    described, errors = [], []
+    for entry in catalogue.find(name):
+        try:
+            described.append(_describe(entry))
+        except BrokenPluginError as error:
+            errors.append(error)
+    if errors and not described:
+        raise errors[0]
     if as_json:
         print(json.dumps(described, indent=1))
     else:
         for one in described:
             _print(one)
+    for broken in errors:  # of several owners of the name, one that is broken costs only itself
+        print(broken, file=sys.stderr)
     return 0
 
 

@@ -20,7 +20,8 @@ from llt_core.plugins.finder import Package, find_packages
 from llt_core.plugins.manifest import Entry
 from llt_core.plugins.settings import LOCAL, Settings, find_settings, read_settings
 
-State = Literal["ok", "clash", "disabled"]
+State = Literal["ok", "clash", "shadowed", "disabled"]
+"""``shadowed``: ``[prefer]`` gives the plain name to another package; ``package/name`` works."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Catalogue:
         A broken ``llt.toml`` does not raise here, so that ``llt list-plugins`` and
         ``llt doctor`` always work; resolving a name raises it.
         """
-        packages = find_packages()
         try:
-            return cls(packages, read_settings(find_settings(start or Path.cwd())))
+            settings = read_settings(find_settings(start or Path.cwd()))
         except ManifestError as error:
-            catalogue = cls(packages)
+            catalogue = cls(find_packages())
             catalogue.settings_error = error
             return catalogue
+        return cls(find_packages(settings.disable), settings)
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -65,18 +66,18 @@ class Catalogue:
 
     @property
     def broken(self) -> tuple[Package, ...]:
-        """Packages that could not be read."""
-        return tuple(package for package in self.packages if package.error)
+        """Packages that could not be read, save those the user switched off."""
+        return tuple(p for p in self.packages if p.error and p.name not in self.settings.disable)
 
     def state(self, entry: Entry) -> State:
         """Say whether the plain name of ``entry`` can be used."""
         if self.settings.disabled(entry):
             return "disabled"
-        owners = self._owners(entry.kind, entry.name)
+        owners = {owner.package for owner in self._owners(entry.kind, entry.name)}
         preferred = self.settings.prefer.get(entry.name)
-        if len(owners) > 1 and entry.package != preferred:
-            return "clash"
-        return "ok"
+        if len(owners) == 1 or entry.package == preferred:
+            return "ok"
+        return "shadowed" if preferred in owners else "clash"
 
     def resolve(self, kind: Kind, name: str) -> Resolved:
         """Find the entry that ``name`` stands for.
@@ -90,10 +91,13 @@ class Catalogue:
             With near matches.
         PluginClashError
             Names both owners and the line that settles it.
+        BrokenPluginError
+            ``name`` is addressed to a package that cannot be read.
         """
         self._check()
         head, _, rest = name.partition("/")
         if rest and head in self._package_names:
+            self._check_usable(head)
             entries = [e for e in self._owners(kind, rest.partition("/")[0]) if e.package == head]
             head, _, rest = rest.partition("/")
         else:
@@ -113,12 +117,18 @@ class Catalogue:
         ------
         UnknownPluginError
             With near matches.
+        BrokenPluginError
+            ``name`` is addressed to a package that cannot be read.
         """
+        self._check_usable(name.partition("/")[0])
         found = [
             entry
             for entry in self.entries
-            if name in (entry.name, entry.qualified)
-            or (entry.member and name.startswith((f"{entry.name}/", f"{entry.qualified}/")))
+            if not self.settings.disabled(entry)
+            and (
+                name in (entry.name, entry.qualified)
+                or (entry.member and name.startswith((f"{entry.name}/", f"{entry.qualified}/")))
+            )
         ]
         if not found:
             raise self._unknown(None, name)
@@ -134,6 +144,17 @@ class Catalogue:
     @cached_property
     def _package_names(self) -> frozenset[str]:
         return frozenset({package.name for package in self.packages} | {LOCAL})
+
+    def _check_usable(self, name: str) -> None:
+        """Raise if ``name`` is a package that is installed but cannot be read."""
+        for package in self.broken:
+            if package.name == name:
+                raise BrokenPluginError(
+                    f"the package {name} {package.version} is broken: {package.error}",
+                    where=package.module,
+                    expected="a package whose plugins can be listed",
+                    next_step=f"update or remove {name}, or disable it in llt.toml",
+                )
 
     def _settle(self, kind: Kind, name: str, entries: list[Entry]) -> Entry:
         """Apply ``prefer``; of several owners none is taken by accident."""
@@ -159,18 +180,18 @@ class Catalogue:
         known = sorted({e.name for e in entries} | {e.qualified for e in entries if "/" in name})
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         what = f"no {kind or 'plugin'} is called {name!r}"
-        others = sorted({e.kind for e in self.entries if e.name == name and e.kind != kind})
-        off = [e for e in self.entries if e.name == name and self.settings.disabled(e)]
+        named = [e for e in self.entries if name in (e.name, e.qualified)]
+        others = sorted({e.kind for e in named if e.kind != kind})
+        off = [e for e in named if self.settings.disabled(e)]
         if off:
             what += f" ({off[0].qualified} is disabled in {self.settings.path})"
         elif others:
             what += f" (it is a {others[0]})"
-        if self.broken:
-            names = ", ".join(package.name for package in self.broken)
-            what += f"; broken packages could hide it: {names} (see llt doctor)"
         flag = f" --kind {kind}" if kind else ""
+        hidden = "; ".join(f"{p.name} {p.version}: {p.error.splitlines()[0]}" for p in self.broken)
         return UnknownPluginError(
             what,
+            where=f"it may be in a package that is broken ({hidden})" if hidden else "",
             expected=f"did you mean {' or '.join(near)}?" if near else "a registered name",
             next_step=f"llt list-plugins{flag}",
         )

@@ -10,13 +10,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llt_core.plugins.errors import ManifestError
-from llt_core.plugins.manifest import Entry, parse_entries, read_manifest
+from llt_core.plugins.manifest import Entry, check_entries, parse_entries, read_manifest
 
 if TYPE_CHECKING:
     import pluggy
@@ -36,32 +36,74 @@ class Package:
     module: str
     entries: tuple[Entry, ...] = ()
     error: str = ""
-    requirement: str = field(default="")
 
 
-def find_packages() -> list[Package]:
-    """Find every installed plugin package; a broken one is listed with its error."""
+def find_packages(disabled: Collection[str] = ()) -> list[Package]:
+    """Find every installed plugin package; a broken one is listed with its error.
+
+    No code of the packages named in ``disabled`` is imported, even if only that would tell
+    what they offer.
+    """
     strangers = os.environ.get(SWITCH, "").lower() not in ("off", "0", "none")
-    found = []
-    for point in importlib.metadata.entry_points(group=GROUP):
-        if point.dist is None:
-            continue
-        package = Package(point.dist.name, point.dist.version, point.value)
-        if package.name == BUILT_IN or strangers:
-            found.append(read_package(package))
+    found = [
+        package if package.error else read_package(package, ask=package.name not in disabled)
+        for package in _installed()
+        if package.name == BUILT_IN or strangers
+    ]
     return sorted(found, key=lambda package: (package.name != BUILT_IN, package.name))
 
 
-def read_package(package: Package) -> Package:
+def read_package(package: Package, *, ask: bool = True) -> Package:
     """Read what ``package`` offers; whatever goes wrong costs only this package."""
     try:
         path = _beside(package.module)
-        if path is None:
-            return replace(package, entries=tuple(_ask(package)))
-        return replace(package, entries=tuple(_read(path, package)))
+        if path is not None:
+            return replace(package, entries=tuple(_read(path, package)))
+        return replace(package, entries=tuple(_ask(package))) if ask else package
     except (Exception, SystemExit) as error:
-        kind = "" if isinstance(error, ManifestError) else f"{type(error).__name__}: "
-        return replace(package, error=f"{kind}{error}")
+        return replace(package, error=_describe(error))
+
+
+def _installed() -> Iterator[Package]:
+    """Yield every distribution that has an entry point of the group, once, unread.
+
+    Distributions are looked at one by one: ``importlib.metadata.entry_points`` raises when
+    any of them, related to llt or not, has an ``entry_points.txt`` it cannot parse.
+    """
+    seen = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            if f"[{GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            facts = distribution.metadata
+            if "Name" not in facts:  # what an interrupted installation leaves behind
+                continue
+            name, version = facts["Name"], facts["Version"]
+        except Exception:
+            continue
+        canonical = name.lower().replace("_", "-").replace(".", "-")
+        if canonical not in seen:
+            seen.add(canonical)
+            yield _with_entry_point(Package(name, version, ""), distribution)
+
+
+def _with_entry_point(package: Package, distribution: importlib.metadata.Distribution) -> Package:
+    try:
+        found = [point.value for point in distribution.entry_points if point.group == GROUP]
+    except Exception as error:
+        return replace(package, error=f"its entry_points.txt cannot be read: {_describe(error)}")
+    if len(found) != 1:
+        return replace(
+            package,
+            module=", ".join(found),
+            error=f"it has {len(found)} entry points in the group {GROUP!r}; expected one",
+        )
+    return replace(package, module=found[0])
+
+
+def _describe(error: BaseException) -> str:
+    kind = "" if isinstance(error, ManifestError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"
 
 
 def _beside(module: str) -> Path | None:
@@ -91,15 +133,9 @@ def _ask(package: Package) -> list[Entry]:
         if isinstance(answer, str | Path):
             entries += _read(Path(answer), package)
         else:
-            entries += [
-                replace(
-                    entry,
-                    package=package.name,
-                    package_version=package.version,
-                    source=package.module,
-                )
-                for entry in answer
-            ]
+            entries += check_entries(
+                answer, package=package.name, version=package.version, source=package.module
+            )
     return entries
 
 
@@ -128,10 +164,12 @@ def register(manager: pluggy.PluginManager, package: Package) -> None:
     Exception
         Whatever the import raises, or pluggy's complaint about a misspelt hook.
     """
+    import pluggy
+
     module = importlib.import_module(package.module.partition(":")[0])
-    manager.register(module, name=package.name)
     try:
+        manager.register(module, name=package.name)
         manager.check_pending()
-    except Exception:
+    except pluggy.PluginValidationError:
         manager.unregister(module)
         raise

@@ -46,7 +46,9 @@ def load(entry: Entry) -> type[Component]:
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (Exception, SystemExit) as error:
-        raise _broken(entry, f"{type(error).__name__}: {error}", _install_line(entry)) from error
+        raise _broken(
+            entry, f"{type(error).__name__}: {error}", _install_line(entry, error)
+        ) from error
     base = BASES[entry.kind]
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise _broken(entry, f"{entry.target} is not a subclass of {base.__name__}")
@@ -83,8 +85,8 @@ def _broken(entry: Entry, reason: str, next_step: str = "") -> BrokenPluginError
     )
 
 
-def _install_line(entry: Entry) -> str:
-    extra = entry.needs.get("extra")
+def _install_line(entry: Entry, error: BaseException) -> str:
+    extra = entry.needs.get("extra") if isinstance(error, ImportError) else None
     return f"pip install '{entry.package}[{extra}]'" if extra else ""
 
 

@@ -5,8 +5,9 @@ Plain dataclasses, not pydantic: listing plugins must stay below a third of a se
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +17,8 @@ from llt_core.plugins.errors import ManifestError
 
 KINDS: tuple[str, ...] = get_args(Kind)
 _TEXTS = ("kind", "target", "summary", "cost", "paper", "since", "architecture", "recipe", "member")
+_NAME = re.compile(r"[\w-]+")
+_TARGET = re.compile(r"[\w.]+:\w+")
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,43 @@ def parse_entries(
     return [_parse_entry(name, table, package, version, source) for name, table in tables.items()]
 
 
+def check_entries(
+    entries: Iterable[Entry], *, package: str, version: str, source: str
+) -> list[Entry]:
+    """Hold registrations made in Python to the same rules as a manifest.
+
+    Raises
+    ------
+    ManifestError
+        Names the registration and what is wrong with it.
+    """
+    tables: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if not isinstance(entry, Entry):
+            raise ManifestError(
+                f"{entry!r} is not a registration",
+                where=source,
+                expected="llt_manifest() to return a path or llt_core.plugins.Entry objects",
+            )
+        if entry.name in tables:
+            raise ManifestError(f"{entry.name!r} is registered twice", where=source)
+        given = {key: getattr(entry, key) for key in (*_TEXTS, "needs")}
+        tables[entry.name] = {key: value for key, value in given.items() if value}
+    return parse_entries(tables, package=package, version=version, source=source)
+
+
 def _parse_entry(name: str, table: Any, package: str, version: str, source: str) -> Entry:
     where = f"{source}, table [{name}]"
     if not isinstance(table, dict):
         raise ManifestError(
             f"{name!r} is not a table", where=where, expected="[name] with kind, target, summary"
         )
-    if "/" in name:
-        raise ManifestError(f"the name {name!r} has a slash", where=where, expected="a plain name")
+    if not _NAME.fullmatch(name):
+        raise ManifestError(
+            f"the name {name!r} cannot be typed in a command",
+            where=where,
+            expected="letters, digits, '_' and '-' only",
+        )
     unknown = set(table) - {*_TEXTS, "needs"}
     if unknown:
         raise ManifestError(
@@ -110,8 +142,17 @@ def _parse_entry(name: str, table: Any, package: str, version: str, source: str)
         raise ManifestError(
             f"unknown kind {table['kind']!r}", where=where, expected=f"one of {', '.join(KINDS)}"
         )
-    if table["target"].count(":") != 1:
+    if not _TARGET.fullmatch(table["target"]):
         raise ManifestError(
             f"target {table['target']!r} names no class", where=where, expected='"module:Class"'
+        )
+    needs = table.get("needs", {})
+    if not isinstance(needs, Mapping) or not all(
+        isinstance(value, str | bool | int | float) for value in needs.values()
+    ):
+        raise ManifestError(
+            "'needs' is not a table of plain values",
+            where=where,
+            expected='needs = { extra = "…", second_order = true }',
         )
     return Entry(name=name, package=package, package_version=version, source=source, **table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from llt_core.plugins.catalogue import Catalogue
@@ -32,19 +34,27 @@ class Observers:
         self._call_each(hook, facts, lambda package, answer: None)
 
     def provenance(self) -> dict[str, Any]:
-        """Collect what packages want recorded, under their names."""
+        """Collect what packages want recorded, under their names.
+
+        An answer that is not JSON is an error of the package: it could not be stored.
+        """
         facts: dict[str, Any] = {}
-        self._call_each("llt_provenance", {}, facts.__setitem__)
+
+        def take(package: str, answer: Any) -> None:
+            facts[package] = json.loads(json.dumps(answer))
+
+        self._call_each("llt_provenance", {}, take)
         return facts
 
     def _call_each(
         self, hook: str, facts: dict[str, Any], take: Callable[[str, Any], None]
     ) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            known = {name: facts[name] for name in implementation.argnames if name in facts}
+            # A copy for each: what one observer does to a record, nobody else sees.
+            known = {n: deepcopy(facts[n]) for n in implementation.argnames if n in facts}
             try:
                 take(implementation.plugin_name, implementation.function(**known))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._note(implementation.plugin_name, hook, error)
 
     def _note(self, package: str, hook: str, error: BaseException) -> None:

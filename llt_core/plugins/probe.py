@@ -2,7 +2,8 @@
 
 ``llt doctor`` and ``llt list-plugins -v`` want to know what really loads and which device
 torch sees. Importing all that here would be slow and could break the caller, so it is done
-in a child process, which prints one JSON document.
+in a child process. It says on standard output what it is about to try, so that a plugin that ends
+the whole process is known by name; the probe then starts again without it.
 """
 
 from __future__ import annotations
@@ -10,49 +11,93 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from llt_core.locations import data_root
 
 TIMEOUT = 120.0
+"""Seconds for one child process."""
+
+MARK = "llt-probe "
+"""Starts the lines of the child's output that are meant for the parent."""
 
 
 def probe() -> dict[str, Any]:
     """Run the probe in a child process and return its report.
 
-    Keys: ``loads`` (qualified name → error, empty if it loads), ``tasks`` (name → files
-    found and looked for under the data root), ``device`` (what torch says).
+    Keys: ``loads`` (qualified name → error, empty if it loads), ``hooks`` (package → error,
+    empty if its hook module can be used), ``tasks`` (name → files found and looked for under
+    the data root), ``device`` (what torch says), and ``error`` if the child told nothing.
     """
-    command = [sys.executable, "-m", "llt_core.plugins.probe"]
+    fatal: dict[str, str] = {}
+    while True:
+        output, reason = _run_child(fatal)
+        lines = [line.removeprefix(MARK) for line in output.splitlines() if line.startswith(MARK)]
+        last = lines[-1] if lines else ""
+        if last.startswith("{"):
+            report: dict[str, Any] = json.loads(last)
+            for trial, why in fatal.items():
+                kind, _, name = trial.partition(" ")
+                report[kind][name] = why
+            return report
+        if not last or last in fatal:
+            return {"loads": {}, "hooks": {}, "tasks": {}, "device": {}, "error": reason}
+        fatal[last] = reason
+
+
+def _run_child(skipped: Collection[str]) -> tuple[str, str]:
+    """Return what the child wrote, and how it ended if it did not end well."""
+    command = [sys.executable, "-m", "llt_core.plugins.probe", *skipped]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
-        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError) as error:
-        detail = getattr(error, "stderr", None) or str(error)
-        return {"loads": {}, "tasks": {}, "device": {}, "error": detail.strip()[-500:]}
-    return report
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        written = error.stdout or ""
+        text = written if isinstance(written, str) else written.decode(errors="replace")
+        return text, f"it takes more than {TIMEOUT:.0f} seconds"
+    told = done.stderr.strip().splitlines()[-1:]
+    return done.stdout, ": ".join([f"it ends the process with code {done.returncode}", *told])
 
 
-def _report() -> dict[str, Any]:
+def _report(skipped: Collection[str]) -> dict[str, Any]:
     from llt_core.interfaces import Task
     from llt_core.plugins.catalogue import Catalogue
+    from llt_core.plugins.finder import new_manager, register
     from llt_core.plugins.loader import load
 
-    loads, tasks = {}, {}
+    loads, hooks, tasks = {}, {}, {}
     root = data_root()
     catalogue = Catalogue.discover()
     for entry in catalogue.entries:
-        if catalogue.state(entry) == "disabled":
+        if catalogue.state(entry) == "disabled" or not _begin("loads", entry.qualified, skipped):
             continue
         try:
             cls = load(entry)
             loads[entry.qualified] = ""
             if issubclass(cls, Task):
                 tasks[entry.qualified] = _files(cls, root)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             loads[entry.qualified] = str(getattr(error, "what", error))
-    return {"loads": loads, "tasks": tasks, "device": _device()}
+    for package in catalogue.packages:
+        off = package.error or package.name in catalogue.settings.disable
+        if off or not _begin("hooks", package.name, skipped):
+            continue
+        try:
+            register(new_manager(), package)
+            hooks[package.name] = ""
+        except (Exception, SystemExit) as error:
+            hooks[package.name] = f"{type(error).__name__}: {error}"
+    return {"loads": loads, "hooks": hooks, "tasks": tasks, "device": _device()}
+
+
+def _begin(kind: str, name: str, skipped: Collection[str]) -> bool:
+    """Tell the parent what is tried next, unless it is known to end the process."""
+    trial = f"{kind} {name}"
+    if trial in skipped:
+        return False
+    print(f"\n{MARK}{trial}", flush=True)
+    return True
 
 
 def _files(cls: type[Any], root: Path) -> dict[str, int]:
@@ -74,4 +119,5 @@ def _device() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_report()))
+    report = json.dumps(_report(sys.argv[1:]))
+    print(f"\n{MARK}{report}", flush=True)
