@@ -1,0 +1,1 @@
+"""A small llt plugin to copy from: two metrics and an observer."""
