@@ -30,15 +30,17 @@ class _Score(Metric):
         scores = context.scores(self.split)
         quantity = self.returns[0]
         terms = scores[self.score] * (100.0 if quantity.unit == "percent" else 1.0)
-        exact = self.split == "train"
-        kind = "exact over the split" if exact else "sampling of the split"
-        # NaN outputs still have an argmax: without the loss, accuracy would look fine.
-        valid = not scores["loss"].isnan().any().item()
+        # NaN outputs still have an argmax: judged alone, accuracy would look fine.
+        value = math.nan if scores["loss"].isnan().any() else terms.mean().item()
+        error: float | None = None
+        if math.isfinite(value):
+            error = 0.0 if self.split == "train" else _standard_error(terms)
+        kind = "exact over the split" if self.split == "train" else "sampling of the split"
         return [
             Measurement(
                 name=quantity.name,
-                value=terms.mean().item() if valid else math.nan,
-                standard_error=0.0 if exact and valid else _standard_error(terms),
+                value=value,
+                standard_error=error,
                 unit=quantity.unit,
                 n=len(terms),
                 details={"split": self.split, "error_kind": kind},

@@ -11,7 +11,6 @@ from llt_core.interfaces import (
     Measurement,
     Metric,
     Needs,
-    Quantity,
     Status,
     TaskDescription,
     parameter,
