@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class PluginRef(BaseModel):
     """One resolved component: its owner, version, and the parameters that are not defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An infinity that became null would be another cell's identity: let it stand out instead.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     name: str
     version: int

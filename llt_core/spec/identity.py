@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from llt_core.errors import RequestError
 from llt_core.spec.cell import MeasureCell, TrainCell
 
 IDENTITY_VERSION = 1
@@ -14,14 +15,22 @@ DIGEST_LENGTH = 32
 
 
 def canonical(cell: TrainCell | MeasureCell) -> str:
-    """Return the one JSON text of a cell: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(
-        cell.model_dump(mode="json"),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=True,
-        allow_nan=False,
-    )
+    """Return the one JSON text of a cell: sorted keys, no spaces, ASCII, no NaN.
+
+    Raises
+    ------
+    RequestError
+        A parameter is infinite or not a number.
+    """
+    tree = cell.model_dump(mode="json")
+    try:
+        return json.dumps(
+            tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        )
+    except ValueError as error:
+        raise RequestError(
+            "a parameter is infinite or not a number", where=str(tree), expected="finite numbers"
+        ) from error
 
 
 def digest(cell: TrainCell | MeasureCell) -> str:

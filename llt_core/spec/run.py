@@ -159,13 +159,16 @@ def parse_value(text: str) -> Any:
 
 def _split(text: str) -> list[str]:
     """Split at commas that are not inside brackets or quotes."""
-    parts, depth, quoted, current = [], 0, False, ""
+    parts, depth, quoted, escaped = [""], 0, False, False
     for character in text:
-        quoted ^= character == '"'
-        depth += (character in "[{") - (character in "]}")
-        if character == "," and depth == 0 and not quoted:
-            parts.append(current)
-            current = ""
+        if quoted:
+            quoted = escaped or character != '"'
+            escaped = character == "\\" and not escaped
         else:
-            current += character
-    return [*parts, current]
+            quoted = character == '"'
+            depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
