@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class PluginRef(BaseModel):
     """One resolved component: its owner, version, and the parameters that are not defaults."""
 
-    # An infinity that became null would be another cell's identity: let it stand out instead.
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: int

@@ -22,7 +22,8 @@ def canonical(cell: TrainCell | MeasureCell) -> str:
     RequestError
         A parameter is infinite or not a number.
     """
-    tree = cell.model_dump(mode="json")
+    # Not mode="json": an infinity would become null and share the digest of None.
+    tree = cell.model_dump()
     try:
         return json.dumps(
             tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
