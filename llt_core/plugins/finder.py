@@ -171,5 +171,6 @@ def register(manager: pluggy.PluginManager, package: Package) -> None:
         manager.register(module, name=package.name)
         manager.check_pending()
     except pluggy.PluginValidationError:
-        manager.unregister(module)
+        if manager.is_registered(module):  # some versions of pluggy register, then validate
+            manager.unregister(module)
         raise

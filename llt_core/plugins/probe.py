@@ -55,7 +55,7 @@ def _run_child(skipped: Collection[str]) -> tuple[str, str]:
     except subprocess.TimeoutExpired as error:
         written = error.stdout or ""
         text = written if isinstance(written, str) else written.decode(errors="replace")
-        return text, f"it takes more than {TIMEOUT:.0f} seconds"
+        return text, f"it takes more than {TIMEOUT:g} seconds"
     told = done.stderr.strip().splitlines()[-1:]
     return done.stdout, ": ".join([f"it ends the process with code {done.returncode}", *told])
 
@@ -88,7 +88,9 @@ def _report(skipped: Collection[str]) -> dict[str, Any]:
             hooks[package.name] = ""
         except (Exception, SystemExit) as error:
             hooks[package.name] = f"{type(error).__name__}: {error}"
-    return {"loads": loads, "hooks": hooks, "tasks": tasks, "device": _device()}
+    # A torch that ends the process is told by the parent as device["error"].
+    device = _device() if _begin("device", "error", skipped) else {}
+    return {"loads": loads, "hooks": hooks, "tasks": tasks, "device": device}
 
 
 def _begin(kind: str, name: str, skipped: Collection[str]) -> bool:
