@@ -14,6 +14,7 @@ after everything in it has reached the disk.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -148,8 +149,9 @@ class Store:
                 _rename_away(target, old / "cell")
         try:
             staged.rename(target)
-        except OSError:
-            if record.digest not in self:
+        except OSError as error:
+            # Another process put the same cell there in between: as good as this one.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         _sync(target.parent)
 
