@@ -15,7 +15,7 @@ class Observers:
     """The hook modules of all usable packages.
 
     Every observer is called on its own: what one raises is kept in ``errors`` as
-    ``(package, hook, message)`` and reaches neither the cell nor the other observers.
+    ``(package, hook, message)``, once however often it happens, and reaches neither the cell nor the other observers.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -58,4 +58,6 @@ class Observers:
                 self._note(implementation.plugin_name, hook, error)
 
     def _note(self, package: str, hook: str, error: BaseException) -> None:
-        self.errors.append((package, hook, f"{type(error).__name__}: {error}"))
+        note = (package, hook, f"{type(error).__name__}: {error}")
+        if note not in self.errors:
+            self.errors.append(note)

@@ -81,6 +81,7 @@ def test_an_observer_cannot_change_what_others_see(observe):
 def test_what_an_observer_raises_is_kept_and_the_others_are_called(observe):
     observers = observe(a_listener=LISTENS, m_raiser=RAISES, z_listener=LISTENS)
     finish(observers, {})
+    finish(observers, {})
     observers.notify("llt_sweep_finished", summary={})
     assert observers.provenance() == {}
     assert observers.errors == [
@@ -88,7 +89,7 @@ def test_what_an_observer_raises_is_kept_and_the_others_are_called(observe):
         ("m_raiser", "llt_sweep_finished", "SystemExit: 4"),
         ("m_raiser", "llt_provenance", "KeyError: 'home'"),
     ]
-    assert heard("a_listener") == heard("z_listener") == [("abc", {}), {}]
+    assert heard("a_listener") == heard("z_listener") == [("abc", {}), ("abc", {}), {}]
 
 
 def provenance(expression):
