@@ -15,7 +15,8 @@ class Observers:
     """The hook modules of all usable packages.
 
     Every observer is called on its own: what one raises is kept in ``errors`` as
-    ``(package, hook, message)``, once however often it happens, and reaches neither the cell nor the other observers.
+    ``(package, hook, message)``, once however often it happens, and reaches neither the cell
+    nor the other observers.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
