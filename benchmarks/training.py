@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import colorsys
-import copy
+import multiprocessing
 import pickle
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from torchvision import datasets, transforms
 
 from llt_core.interfaces import Examples, forward
 from llt_core.spec import TrainingRecipe
+from llt_core.work.memory import keep_freed_memory
 from llt_core.work.trainer import Trainer
 from llt_plugins.architectures.resnet import ResNet18
 from llt_plugins.tasks.cifar import Cifar10
@@ -42,26 +45,24 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.data_root or make_files(Path(folder))
-        compare(root, arguments.repeat)
+        compare(root, arguments.repeat, arguments.threads)
 
 
-def compare(root: Path, repeat: int) -> None:
-    task = Cifar10(verify=False)
-    splits = task.datasets(root)
-    train, test = splits["train"].subset(torch.arange(TRAIN)), splits["test"]
-    torch.manual_seed(0)
-    network = ResNet18(width=8).build(task.describe())
-    plain, loader = copy.deepcopy(network), plain_loader(root)
-    optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    recipe = TrainingRecipe(batch_size=BATCH, epochs=repeat)
-    ours = Trainer(network, task, train, recipe, seed=0, device=torch.device("cpu"))
-    times: dict[str, list[float]] = {"plain": [], "llt": []}
+def compare(root: Path, repeat: int, threads: int) -> None:
+    """Run the epochs in turn, each side in a process of its own: allocators differ too."""
+    context = multiprocessing.get_context("spawn")
+    pipes: dict[str, Connection] = {}
+    for name, side in (("plain", plain_side), ("llt", llt_side)):
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=side, args=(theirs, root, repeat, threads)).start()
+        pipes[name].recv()
+    times: dict[str, list[float]] = {name: [] for name in pipes}
     for epoch in range(1, repeat + 1):
-        times["plain"].append(timed(lambda: plain_epoch(plain, loader, optimizer)))
-        times["llt"].append(timed(lambda e=epoch: ours.epoch(e)))
+        for name, pipe in pipes.items():
+            pipe.send(epoch)
+            times[name].append(pipe.recv())
         print(f"epoch {epoch}: plain {times['plain'][-1]:.2f} s, llt {times['llt'][-1]:.2f} s")
     ratios = [a / b for a, b in zip(times["plain"], times["llt"], strict=True)]
     print(
@@ -69,10 +70,44 @@ def compare(root: Path, repeat: int) -> None:
         f"llt {statistics.median(times['llt']):.2f} s, "
         f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     )
-    print(
-        f"test accuracy after {repeat} epochs: plain {accuracy(plain, test):.2f} %, "
-        f"llt {accuracy(network, test):.2f} % (n = {len(test)})"
-    )
+    for name, pipe in pipes.items():
+        pipe.send(0)
+        print(f"test accuracy after {repeat} epochs, {name}: {pipe.recv():.2f} %")
+
+
+def serve(pipe: Connection, epoch: Callable[[int], object], score: Callable[[], float]) -> None:
+    """Answer each epoch number with the seconds it took, and 0 with the final score."""
+    pipe.send("ready")
+    while number := pipe.recv():
+        start = time.perf_counter()
+        epoch(number)
+        pipe.send(time.perf_counter() - start)
+    pipe.send(score())
+
+
+def plain_side(pipe: Connection, root: Path, repeat: int, threads: int) -> None:
+    model, test = prepare(root, threads)[::2]
+    loader = plain_loader(root)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    serve(pipe, lambda _: plain_epoch(model, loader, optimizer), lambda: accuracy(model, test))
+
+
+def llt_side(pipe: Connection, root: Path, repeat: int, threads: int) -> None:
+    model, train, test = prepare(root, threads)
+    keep_freed_memory()  # as every worker of llt does
+    recipe = TrainingRecipe(batch_size=BATCH, epochs=repeat)
+    trainer = Trainer(model, Cifar10(), train, recipe, seed=0, device=torch.device("cpu"))
+    serve(pipe, trainer.epoch, lambda: accuracy(model, test))
+
+
+def prepare(root: Path, threads: int) -> tuple[nn.Module, Examples, Examples]:
+    """Return the same initial network and splits on both sides."""
+    torch.set_num_threads(threads)
+    task = Cifar10(verify=False)
+    splits = task.datasets(root)
+    torch.manual_seed(0)
+    network = ResNet18(width=8).build(task.describe())
+    return network, splits["train"].subset(torch.arange(TRAIN)), splits["test"]
 
 
 def plain_loader(root: Path) -> DataLoader:
@@ -83,7 +118,15 @@ def plain_loader(root: Path) -> DataLoader:
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     data = Subset(Unverified(root, train=True, transform=transform), range(TRAIN))
-    return DataLoader(data, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=2)
+    # fork is what a plain script's workers start by on Linux; this process was spawned.
+    return DataLoader(
+        data,
+        batch_size=BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=2,
+        multiprocessing_context="fork",
+    )
 
 
 def plain_epoch(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer) -> None:
@@ -94,12 +137,6 @@ def plain_epoch(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Opt
         loss = criterion(model(inputs), targets)
         loss.backward()
         optimizer.step()
-
-
-def timed(call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 @torch.no_grad()

@@ -131,6 +131,10 @@ def run_document(result: RunResult) -> dict[str, Any]:
             for r in result.results
         ],
         "measurements": result.to_rows(),
+        "observer_errors": [
+            {"package": package, "hook": hook, "message": message}
+            for package, hook, message in result.observer_errors
+        ],
     }
 
 

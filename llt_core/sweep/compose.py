@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from llt_core.errors import RequestError
 from llt_core.interfaces import Architecture, Component, Metric, Perturbation, Task
 from llt_core.kinds import Kind
 from llt_core.plugins import Catalogue
+from llt_core.plugins.errors import BrokenPluginError
 from llt_core.plugins.loader import create
 from llt_core.spec import Named, PluginRef, RunSpec, TrainingRecipe, resolve_recipe
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -117,28 +122,42 @@ def _part(catalogue: Catalogue, kind: Kind, named: Named) -> Part:
 
 
 def _check_fit(composition: Composition, models: int) -> None:
-    description = composition.the_task.describe()
-    task = composition.task.name
-    for part in (composition.architecture, *composition.perturbations, *composition.metrics):
-        reason = part.component.refuses(description)
+    description = _ask(composition.task, composition.the_task.describe)
+    architecture = composition.architecture
+    for part in (architecture, *composition.perturbations, *composition.metrics):
+        reason = _ask(part, partial(part.component.refuses, description))
         if reason:
-            raise RequestError(
-                f"{part.name} does not go with {task}: {reason}",
-                expected=f"a {part.component.kind} for this task",
-                next_step=f"llt list-plugins --kind {part.component.kind}",
-            )
-    once_only = composition.the_architecture.lacks_second_order()
+            raise _misfit(part, composition.task, reason)
+    once_only = _ask(architecture, composition.the_architecture.lacks_second_order)
     for part in composition.metrics:
         metric = cast(Metric, part.component)
         if metric.needs.second_order and once_only:
-            raise RequestError(
-                f"{part.name} does not go with {composition.architecture.name}: {once_only}",
-                expected="an architecture with second derivatives, or another metric",
-                next_step="llt list-plugins --kind architecture",
-            )
+            raise _misfit(part, architecture, once_only)
         if metric.scope != "model" and models < 2:
             raise RequestError(
                 f"{part.name} compares models, and only one is asked for",
                 expected="at least two models",
                 next_step="--models 2",
             )
+
+
+def _ask(part: Part, question: Callable[[], Answer]) -> Answer:
+    """Ask a component about itself; one that raises is broken, and named as such."""
+    try:
+        return question()
+    except Exception as error:
+        raise BrokenPluginError(
+            f"{part.name} is broken: {type(error).__name__}: {error}",
+            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+            expected="describe() and refuses() to answer without raising",
+            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
+        ) from error
+
+
+def _misfit(part: Part, other: Part, reason: str) -> RequestError:
+    kind = part.component.kind
+    return RequestError(
+        f"{part.name} does not go with {other.name}: {reason}",
+        expected=f"a {kind} that does",
+        next_step=f"llt list-plugins --kind {kind}",
+    )

@@ -7,7 +7,9 @@ the job runs, and puts its results into the store itself. A worker knows nothing
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,9 +69,12 @@ class Job:
             self._last_report = now
             self.report(Progress(job, done, total, text))
 
-    def origin(self, cell: TrainCell, thread_count: int, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the provenance of a record."""
+    def origin(
+        self, cell: TrainCell, thread_count: int, data: dict[str, Any], *metrics: str
+    ) -> dict[str, Any]:
+        """Return the provenance of a record that is finished now."""
         names = [cell.task.name, cell.architecture.name, *(p.name for p in cell.perturbations)]
+        names += metrics
         return {
             **describe_origin(
                 device=self.device,
@@ -169,7 +174,7 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             device=job.device,
         )
         data = describe_data(parts.task, splits, job.data_root)
-        origin = job.origin(first, thread_count, data)
+        origin = partial(job.origin, first, thread_count, data)
         for planned in payload["cells"]:
             try:
                 _measure_one(job, planned, context, origin)
@@ -188,7 +193,10 @@ def _load_model(job: Job, digest: str, cell: TrainCell) -> nn.Module:
 
 
 def _measure_one(
-    job: Job, planned: dict[str, Any], context: MeasureContext, origin: dict[str, Any]
+    job: Job,
+    planned: dict[str, Any],
+    context: MeasureContext,
+    origin: Callable[[str], dict[str, Any]],
 ) -> None:
     cell, digest = MeasureCell.model_validate(planned["cell"]), planned["digest"]
     metric = cast(Metric, rebuild(cell.metric, "metric", job.catalogue))
@@ -201,7 +209,6 @@ def _measure_one(
     with seeded(seed):
         measurements = metric.measure(own)
     _check_returned(metric, cell.metric.name, measurements)
-    package = cell.metric.name.partition("/")[0]
     with job.store.staging(digest) as folder:
         arrays = {
             f"{m.name}/{key}": np.ascontiguousarray(array)
@@ -215,8 +222,8 @@ def _measure_one(
             cell=cell,
             seconds=time.perf_counter() - start,
             composition=planned["composition"],
-            provenance=origin
-            | {"seed": seed, "sample_seed": context.sample_seed, "metric_package": package},
+            provenance=origin(cell.metric.name)
+            | {"seed": seed, "sample_seed": context.sample_seed},
             measurements=tuple(measurements),
         )
         job.store.commit(record, folder, replace=job.payload["force"])

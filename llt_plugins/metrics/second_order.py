@@ -12,7 +12,6 @@ from llt_core.interfaces import (
     Metric,
     Needs,
     Status,
-    TaskDescription,
     parameter,
 )
 
@@ -69,15 +68,6 @@ class SecondOrder(Metric):
     def splits(self) -> tuple[str, ...]:
         """Return the one split that ``split`` names."""
         return (self.split,)
-
-    def refuses(self, task: TaskDescription) -> str | None:
-        """Refuse a missing split, and PyHessian on anything but images."""
-        if self.backend == "pyhessian" and task.modality != "image":
-            return (
-                f"backend 'pyhessian' measures image tasks, but the task gives {task.modality}; "
-                "use backend 'llt'"
-            )
-        return super().refuses(task)
 
     def products_cost(self, products: float) -> float:
         """Return the cost of ``products`` in passes over a typical training split."""
