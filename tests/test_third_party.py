@@ -174,7 +174,6 @@ def test_provenance_names_the_package_and_what_it_says(result):
         provenance = cell["record"]["provenance"]
         assert provenance["plugins"]["llt-hello"] == {"greeting": "hello"}
         assert "clumsy" not in provenance["plugins"]
-        if cell["kind"] == "measure":
 
 
 def test_provenance_has_the_version_of_the_metric_package(result):
