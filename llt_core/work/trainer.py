@@ -16,6 +16,7 @@ from llt_core.errors import RequestError
 from llt_core.interfaces import Batch, Examples, Task, forward
 from llt_core.spec import TrainingRecipe
 from llt_core.store import Epoch
+from llt_core.work.narrow import guard
 from llt_core.work.schedule import has_settled, rate_factor
 
 Report = Callable[[int, int, str], None]
@@ -61,7 +62,7 @@ class Trainer:
                 next_step=f"--set train.batch_size={len(examples)}",
             )
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = model.to(device)
+        self.model = guard(model).to(device)
         _lay_out(self.model, self.layout)
         self.task, self.recipe, self.device = task, recipe, device
         self.examples = examples.to(device)

@@ -38,6 +38,7 @@ from llt_core.work.checkpoint import load_checkpoint, save_checkpoint
 from llt_core.work.data import check_data, describe_data, load_splits
 from llt_core.work.device import choose_device, threads
 from llt_core.work.memory import keep_freed_memory
+from llt_core.work.narrow import guard
 from llt_core.work.provenance import describe_origin
 from llt_core.work.seeding import seed_from, seeded
 from llt_core.work.trainer import Trainer
@@ -188,7 +189,7 @@ def _load_model(job: Job, digest: str, cell: TrainCell) -> nn.Module:
     architecture = cast(Architecture, rebuild(cell.architecture, "architecture", job.catalogue))
     task = cast(Task, rebuild(cell.task, "task", job.catalogue))
     with seeded(0):
-        model = architecture.build(task.describe())
+        model = guard(architecture.build(task.describe()))
     return load_checkpoint(model, job.store.path(digest) / "model.safetensors", job.device)
 
 
