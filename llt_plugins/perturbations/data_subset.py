@@ -18,7 +18,7 @@ class DataSubset(Perturbation):
     that a smaller subset lies inside a larger one. Other splits stay whole.
     """
 
-    summary: ClassVar[str] = "Train on a fraction of the data; smaller subsets lie inside larger"
+    summary = "Train on a fraction of the data; smaller subsets lie inside larger ones"
     accepts: ClassVar[frozenset[Modality]] = frozenset({"image", "text"})
 
     fraction: float = parameter(

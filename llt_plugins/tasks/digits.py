@@ -31,7 +31,7 @@ class Digits(ClassificationTask):
     full range.
     """
 
-    summary: ClassVar[str] = "1,797 real handwritten digits (8x8, shown as 32x32), embedded"
+    summary = "1,797 real handwritten digits (8x8, shown as 32x32), embedded: nothing to download"
     split_policy: ClassVar[str] = (
         "One permutation of all 1,797 images (numpy RandomState, seed 0): "
         "the first 1,437 train, the other 360 test."

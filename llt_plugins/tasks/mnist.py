@@ -53,7 +53,7 @@ class _Idx(TorchvisionTask):
 class Mnist(_Idx):
     """MNIST (LeCun, Bottou, Bengio and Haffner 1998): handwritten digits."""
 
-    summary: ClassVar[str] = "MNIST: 60,000 + 10,000 gray images, 28x28, 10 classes"
+    summary = "MNIST: 60,000 + 10,000 gray images of handwritten digits, 28x28, 10 classes"
     title: ClassVar[str] = "MNIST"
     torchvision_name: ClassVar[str] = "MNIST"
     mean: ClassVar[tuple[float, ...]] = (0.1307,)
@@ -73,7 +73,7 @@ class Mnist(_Idx):
 class FashionMnist(_Idx):
     """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): photographs of garments."""
 
-    summary: ClassVar[str] = "Fashion-MNIST: 60,000 + 10,000 gray images, 28x28, 10 classes"
+    summary = "Fashion-MNIST: 60,000 + 10,000 gray images of garments, 28x28, 10 classes"
     title: ClassVar[str] = "Fashion-MNIST"
     torchvision_name: ClassVar[str] = "FashionMNIST"
     mean: ClassVar[tuple[float, ...]] = (0.2860,)

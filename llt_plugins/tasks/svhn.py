@@ -21,7 +21,7 @@ class Svhn(TorchvisionTask):
     those commonly used with the training split.
     """
 
-    summary: ClassVar[str] = "SVHN: 73,257 + 26,032 colour images, 32x32, 10 classes"
+    summary = "Street View House Numbers: 73,257 + 26,032 colour images, 32x32, 10 classes"
     title: ClassVar[str] = "SVHN"
     shape: ClassVar[Shape] = (3, 32, 32)
     classes: ClassVar[int] = 10
