@@ -28,21 +28,21 @@ from llt_plugins.architectures.resnet import ResNet18
 from llt_plugins.tasks.digits import Digits
 
 def gradient(model, inputs):
-    loss = cross_entropy(model(inputs), batch.targets)
+    loss = cross_entropy(model(inputs), torch.arange(32) % 10)
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     return torch.cat([g.double().flatten() for g in gradients])
 
 torch.set_num_threads(1)
 examples = Digits().datasets(Path())["train"].subset(torch.arange(96))
-batch = examples.batch(torch.arange(32))
-recipe = TrainingRecipe(epochs=2, batch_size=16, learning_rate=0.05)
+noise = torch.randn(32, 1, 32, 32)  # in digits, equal patches meet the kink of ReLU together
+recipe = TrainingRecipe(epochs=1, batch_size=16, learning_rate=0.05)
 for width in (1, 2, 3, 5, 7):
     for layout in (torch.channels_last, torch.contiguous_format):
         torch.manual_seed(0)
         model = ResNet18(width=width).build(Digits().describe())
-        exact = gradient(copy.deepcopy(model).double(), batch.inputs.double())
+        exact = gradient(copy.deepcopy(model).double(), noise.double())
         guard(model).to(memory_format=layout)
-        found = gradient(model, batch.inputs.contiguous(memory_format=layout))
+        found = gradient(model, noise.contiguous(memory_format=layout))
         trainer = Trainer(model, Digits(), examples, recipe, seed=0, device=torch.device("cpu"),
                           channels_last=layout == torch.channels_last)
         status = trainer.run(lambda *progress: None).status
