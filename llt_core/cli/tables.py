@@ -57,10 +57,12 @@ def print_run(result: RunResult) -> None:
     trained = [r for r in result.results if r.planned.cell.kind == "train" and r.record is not None]
     rows = measured or trained
     if rows:
-        table = Table(title=escape(describe(rows[0].planned.composition)), title_justify="left")
-        columns = ("metric", "value ± standard error", "unit", "n", "seed", "seconds", "from")
+        console.print(describe(rows[0].planned.composition), markup=False, soft_wrap=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        columns = ("metric", "value ± std. error", "unit", "n", "seed", "sec", "from")
         for name in columns:
-            table.add_column(name, justify="right" if name in ("seconds", "n") else "left")
+            right = name in ("sec", "n")
+            table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for row in rows:
             assert row.record is not None
             for line in _lines(row.record):
