@@ -56,23 +56,34 @@ def _print(table: list[dict[str, Any]], root: str) -> None:
     if not table:
         console.print(f"no measurements in {root}", soft_wrap=True)
         return
-    columns = ("task", "architecture", "perturbed", "seed", "metric", "value", "unit", "n", "cell")
-    drawn = Table(*columns, box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("data", "architecture", "metric", "value ± std. error", "unit", "n", "seed"):
+        drawn.add_column(name, no_wrap=name in ("metric", "value ± std. error"), overflow="fold")
+    drawn.add_column("cell", no_wrap=True)
     for row in table:
         cells = (
-            row["task"].rpartition("/")[2],
+            _data(row),
             _architecture(row),
-            "+".join(name.rpartition("/")[2] for name in row["perturbations"].split("+")),
-            row["seeds"],
             row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
             format_value(row["value"], row["standard_error"]),
             row["unit"],
             str(row["n"]),
-            row["digest"][:10],
+            row["seeds"],
+            row["digest"][:8],
         )
         drawn.add_row(*(escape(cell) for cell in cells))
     console.print(drawn)
+    if not all(row["data_verified"] for row in table):
+        console.print("[yellow]*[/] files not verified: they may not be the published ones")
     console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)
+
+
+def _data(row: dict[str, Any]) -> str:
+    """Name the task and its perturbations; a star marks files that were not verified."""
+    task: str = row["task"].rpartition("/")[2]
+    star = "" if row["data_verified"] else "*"
+    perturbations = [name.rpartition("/")[2] for name in row["perturbations"].split("+") if name]
+    return "+".join((task + star, *perturbations))
 
 
 def _architecture(row: dict[str, Any]) -> str:

@@ -143,8 +143,8 @@ def run_document(result: RunResult) -> dict[str, Any]:
 def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: Path) -> None:
     """Print the cells of a plan, which are cached, and what the rest will cost."""
     console = Console()
-    title = escape(describe(plan.cells[0].composition))
-    table = Table("cell", "digest", "state", title=title, title_justify="left")
+    console.print(describe(plan.cells[0].composition), markup=False, soft_wrap=True)
+    table = Table("cell", "digest", "state", box=None, pad_edge=False, header_style="bold")
     for planned in plan.cells:
         needed = planned.digest in todo
         table.add_row(planned.label, planned.digest[:12], "to do" if needed else "cached")
