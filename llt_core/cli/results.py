@@ -58,7 +58,7 @@ def _print(table: list[dict[str, Any]], root: str) -> None:
         return
     drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("data", "architecture", "metric", "value ± std. error", "unit", "n", "seed"):
-        drawn.add_column(name, no_wrap=name in ("metric", "value ± std. error"), overflow="fold")
+        drawn.add_column(name, no_wrap=name not in ("data", "architecture"), overflow="fold")
     drawn.add_column("cell", no_wrap=True)
     for row in table:
         cells = (
@@ -87,7 +87,10 @@ def _data(row: dict[str, Any]) -> str:
 
 
 def _architecture(row: dict[str, Any]) -> str:
+    """Write ``resnet18(8)``: the values alone where there is one parameter, to save room."""
     prefix = "architecture."
-    inside = ", ".join(f"{k[len(prefix) :]}={v}" for k, v in row.items() if k.startswith(prefix))
+    found = {key[len(prefix) :]: value for key, value in row.items() if key.startswith(prefix)}
+    named = [f"{key}={value}" for key, value in found.items()]
+    inside = ", ".join(named if len(found) > 1 else map(str, found.values()))
     short: str = row["architecture"].rpartition("/")[2]
     return f"{short}({inside})" if inside else short
