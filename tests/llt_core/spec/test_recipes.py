@@ -65,7 +65,7 @@ def test_overrides_win_over_the_recipe_and_the_rest_stays():
 
 
 def test_the_default_recipe_is_the_callers():
-    assert resolve_recipe({}, default="quick").epochs == 15
+    assert resolve_recipe({}, default="quick").epochs == 4
     assert resolve_recipe({"recipe": "lr_decay"}, default="quick").epochs == 100
 
 
