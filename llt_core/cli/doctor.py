@@ -93,7 +93,7 @@ def _print(report: dict[str, Any]) -> None:
     gpus = ", ".join(device.get("cuda", ())) or ("mps" if device.get("mps") else "no GPU")
     table.add_row("llt", f"{report['llt']} on Python {report['python']}, {report['platform']}")
     table.add_row("libraries", ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
-    cpu = f"{device.get('cpu', '?')}, {device.get('threads', '?')} threads"
+    cpu = f"{device.get('cpu', '?')}, {device.get('cores', '?')} cores"
     table.add_row("device", f"{gpus}; CPU {cpu}")
     table.add_row("data root", report["data_root"])
     for name, files in report["data"].items():

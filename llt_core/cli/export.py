@@ -23,6 +23,8 @@ from llt_core.store.index import records
 def command(store: str | None, form: str | None, output: str | None) -> int:
     """Write one row per measurement, with every field of its composition as a column.
 
+    Defaults are spelt out, so the table stands alone.
+
     \b
     [bold]Examples:[/]
       llt export -o results.csv

@@ -24,6 +24,8 @@ from llt_core.plugins.manifest import KINDS
 def command(kind: str | None, form: str, verbose: bool) -> int:
     """List every task, architecture, perturbation, metric and executor.
 
+    Nothing is imported, so this is quick and no broken plugin can break it.
+
     \b
     [bold]Examples:[/]
       llt list-plugins --kind metric

@@ -53,6 +53,8 @@ class LazyGroup(click.RichGroup):
 def cli() -> None:
     """Loss-landscape taxonomy: train networks over load and temperature, measure them, map them.
 
+    Every command explains itself: llt COMMAND --help.
+
     \b
     [bold]Examples:[/]
       llt run --task digits --metric hessian_trace

@@ -14,6 +14,9 @@ from llt_core.store.export import rows
 from llt_core.store.index import records
 
 
+COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "unit", "n", "seed", "cell")
+
+
 @click.command("results")
 @store_option
 @click.option("--task", metavar="NAME", help="Only this task")
@@ -21,6 +24,8 @@ from llt_core.store.index import records
 @json_option
 def command(store: str | None, task: str | None, metric: str | None, as_json: bool) -> int:
     """List the measurements in the store, oldest first.
+
+    llt export has every field of them; here stand those in which the lines differ.
 
     \b
     [bold]Examples:[/]
@@ -56,22 +61,37 @@ def _print(table: list[dict[str, Any]], root: str) -> None:
     if not table:
         console.print(f"no measurements in {root}", soft_wrap=True)
         return
+    varied = _varied(table)
     drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in ("data", "architecture", "metric", "value ± std. error", "unit", "n", "seed"):
-        drawn.add_column(name, no_wrap=name not in ("data", "architecture"), overflow="fold")
-    drawn.add_column("cell", no_wrap=True)
+    columns = (
+        "data",
+        "network",
+        "differs in",
+        "metric",
+        "value ± s.e.",
+        "unit",
+        "n",
+        "seed",
+        "cell",
+    )
+    for name in columns:
+        drawn.add_column(name, no_wrap=name not in ("differs in", "metric"), overflow="fold")
     for row in table:
+        settings = (f"{_last(key)}={row[key]}" for key in varied if row.get(key) is not None)
         cells = (
             _data(row),
-            _architecture(row),
+            _last(row["architecture"], "/"),
+            ", ".join(settings),
             row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
             format_value(row["value"], row["standard_error"]),
             row["unit"],
             str(row["n"]),
             row["seeds"],
-            row["digest"][:8],
+            row["digest"][:6],
         )
         drawn.add_row(*(escape(cell) for cell in cells))
+    if not varied:
+        drawn.columns.pop(2)
     console.print(drawn)
     if not all(row["data_verified"] for row in table):
         console.print("[yellow]*[/] files not verified: they may not be the published ones")
@@ -80,17 +100,35 @@ def _print(table: list[dict[str, Any]], root: str) -> None:
 
 def _data(row: dict[str, Any]) -> str:
     """Name the task and its perturbations; a star marks files that were not verified."""
-    task: str = row["task"].rpartition("/")[2]
+    task: str = _last(row["task"], "/")
     star = "" if row["data_verified"] else "*"
-    perturbations = [name.rpartition("/")[2] for name in row["perturbations"].split("+") if name]
+    perturbations = [_last(name, "/") for name in row["perturbations"].split("+") if name]
     return "+".join((task + star, *perturbations))
 
 
-def _architecture(row: dict[str, Any]) -> str:
-    """Write ``resnet18(8)``: the values alone where there is one parameter, to save room."""
-    prefix = "architecture."
-    found = {key[len(prefix) :]: value for key, value in row.items() if key.startswith(prefix)}
-    named = [f"{key}={value}" for key, value in found.items()]
-    inside = ", ".join(named if len(found) > 1 else map(str, found.values()))
-    short: str = row["architecture"].rpartition("/")[2]
-    return f"{short}({inside})" if inside else short
+def _varied(table: list[dict[str, Any]]) -> list[str]:
+    """Return the fields in which the rows differ beyond task, architecture, metric and seed.
+
+    A parameter of a metric is compared among the rows of that metric alone.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    for row in table:
+        for key, value in row.items():
+            group = row["metric"] if key.startswith("metric.") else ""
+            if "." in key and value is not None:
+                found.setdefault(key, set()).add((group, str(value)))
+    return [
+        key
+        for key, values in found.items()
+        if len(values) > len({group for group, _ in values}) or _sometimes(table, key)
+    ]
+
+
+def _sometimes(table: list[dict[str, Any]], key: str) -> bool:
+    """Whether only some rows have a parameter of the task, the model or a perturbation."""
+    return not key.startswith("metric.") and any(row.get(key) is None for row in table)
+
+
+def _last(name: str, mark: str = ".") -> str:
+    """Return the part of a dotted or qualified name after the last mark."""
+    return name.rpartition(mark)[2]

@@ -16,21 +16,23 @@ from llt_core.locations import store_root as locate_store
 from llt_core.spec import ComputeSettings, Named, RunSpec
 from llt_core.spec.run import parse_assignment
 
+NAMED = "NAME[:KEY=VALUE,…]"
 
-@click.command("run")
-@click.option("--task", metavar="NAME", required=True, help="What to learn")
-@click.option("--arch", metavar="NAME", help="Network  [dim](default: the task's own)[/]")
+
+@click.command("run", context_settings={"show_default": True})
+@click.option("--task", metavar=NAMED, required=True, help="What to learn")
+@click.option("--arch", metavar=NAMED, help="Network  [dim](default: the task's own)[/]")
 @click.option(
     "--metric",
     "metrics",
-    metavar="NAME[:KEY=VALUE,…]",
+    metavar=NAMED,
     multiple=True,
     help="What to measure; repeat for several",
 )
 @click.option(
     "--perturb",
     "perturbations",
-    metavar="NAME:KEY=VALUE",
+    metavar=NAMED,
     multiple=True,
     help="Change the data first; repeat to compose, in order",
 )
@@ -41,10 +43,28 @@ from llt_core.spec.run import parse_assignment
     multiple=True,
     help="Set one field: task.X, architecture.X, train.X, metric.NAME.X, …",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the first model")
-@click.option("--models", type=click.IntRange(min=1), default=1, help="Models, seeds counted up")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the first model",
+)
+@click.option(
+    "--models",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Models, seeds counted up",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all cores")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="CPU threads; 0: all cores",
+)
 @store_option
 @data_option
 @click.option("--force", is_flag=True, help="Compute again what the store holds")

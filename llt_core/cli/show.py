@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import rich_click as click
 
@@ -79,7 +79,9 @@ def _parameter(name: str, field: Any) -> dict[str, Any]:
 
 
 def _type_name(annotation: Any) -> str:
-    text = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    text = annotation.__name__ if annotation in (int, float, str, bool) else str(annotation)
     return text.replace("typing.", "")
 
 
@@ -124,9 +126,15 @@ def _print(one: dict[str, Any]) -> None:
     for label, text in (
         ("splits", one["splits"]),
         ("cost", one["cost"]),
-        ("needs", ", ".join(f"{key} {value}" for key, value in one["needs"].items())),
+        ("needs", _needs(one["needs"])),
         ("reference", one["reference"]),
         ("example", one["example"]),
     ):
         if text:
             console.print(f"[dim]{label}:[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _needs(needs: dict[str, Any]) -> str:
+    """Write what a plugin needs: ``second order``, ``download 247 MB``."""
+    words = {key: key.replace("_", " ") for key in needs}
+    return ", ".join(words[k] if v is True else f"{words[k]} {v}" for k, v in needs.items())

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llt_core.spec import MeasureCell
 from llt_core.store import Record
-from llt_core.sweep.plan import Plan, PlannedCell, short_name
+from llt_core.sweep.plan import Plan, PlannedCell, metric_name, short_name
 
 if TYPE_CHECKING:
     from llt_core.api import RunResult
@@ -77,9 +78,12 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
         loss = record.history[-1].train_loss if record.history else None
         epochs = f"{len(record.history)} epochs"
         return [("last training loss", format_value(loss, None), "nats", epochs, seeds)]
+    changed = ""
+    if isinstance(record.cell, MeasureCell):
+        changed = metric_name(record.cell).removeprefix(short_name(record.cell.metric.name))
     return [
         (
-            m.name + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
+            escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
             format_value(m.value, m.standard_error),
             m.unit,
             f"{m.n} {m.counted}",
@@ -149,13 +153,21 @@ def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: 
         needed = planned.digest in todo
         table.add_row(planned.label, planned.digest[:12], "to do" if needed else "cached")
     console.print(table)
-    time = f"about {_seconds(cost.seconds)} s" if cost.seconds or not todo else ""
-    if cost.unknown:
-        unknown = f"{cost.unknown} cell(s) unlike any finished one, so their time is unknown"
-        time = f"{time} and {unknown}" if time else unknown
-    disk = f"{cost.checkpoint_bytes / 2**20:.1f} MiB of checkpoints"
-    console.print(f"{len(todo)} of {len(plan.cells)} cells to do: {time}; {disk}")
+    if not todo:
+        console.print("everything is in the store: nothing to do")
+    else:
+        console.print(f"{len(todo)} of {len(plan.cells)} cells to do: {_cost(cost)}")
     console.print(f"store: {store}", style="dim", soft_wrap=True)
+
+
+def _cost(cost: Estimate) -> str:
+    """Write what an estimate knows, and how much it does not."""
+    parts = [f"about {_seconds(cost.seconds)} s"] if cost.seconds else []
+    if cost.unknown:
+        parts.append(f"{cost.unknown} unlike any finished one, so their time is unknown")
+    if cost.checkpoint_bytes:
+        parts.append(f"{cost.checkpoint_bytes / 2**20:.1f} MiB of checkpoints")
+    return "; ".join(parts)
 
 
 def _seconds(seconds: float) -> str:

@@ -9,6 +9,7 @@ the whole process is known by name; the probe then starts again without it.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Collection
@@ -114,7 +115,9 @@ def _device() -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"}
     return {
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "cuda": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "mps": torch.backends.mps.is_available(),
     }

@@ -135,8 +135,9 @@ class Store:
         digest means the same result) unless ``replace``.
         """
         (staged / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        staged.chmod(0o755)
+        staged.chmod(_permissions(0o777))
         for file in staged.iterdir():
+            file.chmod(_permissions(0o666))
             _sync(file)
         _sync(staged)
         target = self.path(record.digest)
@@ -233,10 +234,18 @@ def _write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(_permissions(0o666))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _permissions(wanted: int) -> int:
+    """Return ``wanted`` less the user's umask: temporary files are private, results are not."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return wanted & ~umask
 
 
 def _sync(path: Path) -> None:

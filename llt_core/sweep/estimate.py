@@ -24,9 +24,11 @@ class Estimate:
 def estimate(plan: Plan, todo: Iterable[PlannedCell], past: Iterable[Record]) -> Estimate:
     """Estimate the time and disk of the cells in ``todo``.
 
-    Time is the median of past cells that did the same work (for training: per epoch and
-    example of the same task, architecture and batch size; for measuring: the same metric on
-    the same architecture). Disk is the size of the checkpoints, from the model itself.
+    Time is the median of past cells that did the same work (for training: per epoch of the
+    same task, architecture and batch size; for measuring: the same metric on the same
+    models). A metric that was never measured there is judged by its declared cost, counted
+    in epochs of training: one is worth about three forward passes over the split. Disk is
+    the size of the checkpoints, from the model itself.
     """
     rates: dict[str, list[float]] = {}
     for record in past:
@@ -37,14 +39,23 @@ def estimate(plan: Plan, todo: Iterable[PlannedCell], past: Iterable[Record]) ->
     todo = list(todo)
     seconds, unknown = 0.0, 0
     for planned in todo:
-        known = rates.get(_work(planned.composition, planned.cell))
-        if known is None:
-            unknown += 1
-        else:
-            is_train = isinstance(planned.cell, TrainCell)
-            seconds += median(known) * (plan.composition.recipe.epochs if is_train else 1)
+        guess = _seconds(plan, planned, rates)
+        seconds += guess or 0.0
+        unknown += guess is None
     models = sum(isinstance(planned.cell, TrainCell) for planned in todo)
     return Estimate(seconds, unknown, models * _model_bytes(plan) if models else 0)
+
+
+def _seconds(plan: Plan, planned: PlannedCell, rates: dict[str, list[float]]) -> float | None:
+    """Return the seconds one cell should take, None when nothing like it was ever done."""
+    known = rates.get(_work(planned.composition, planned.cell))
+    if isinstance(planned.cell, TrainCell):
+        return median(known) * plan.composition.recipe.epochs if known else None
+    if known:
+        return median(known)
+    epoch = rates.get(_work(plan.trains[0].composition, plan.trains[0].cell))
+    metric = plan.metric(planned.cell)
+    return metric.cost(plan.task.describe()) * median(epoch) / 3 if epoch else None
 
 
 def _work(composition: dict[str, Any], cell: TrainCell | MeasureCell) -> str:

@@ -27,7 +27,7 @@ class PlannedCell:
         seeds = "+".join(map(str, self.composition["seeds"]))
         if isinstance(self.cell, TrainCell):
             return f"train seed {seeds}"
-        return f"{short_name(self.cell.metric.name)} seed {seeds}"
+        return f"{metric_name(self.cell)} seed {seeds}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Plan:
     def task(self) -> Task:
         """The task whose data the cells need."""
         return self.composition.the_task
+
+    def metric(self, cell: MeasureCell) -> Metric:
+        """Return the metric that ``cell`` names."""
+        parts = self.composition.metrics
+        return next(cast(Metric, p.component) for p in parts if p.ref() == cell.metric)
 
     def __getitem__(self, digest: str) -> PlannedCell:
         """Return the cell with this digest."""
@@ -87,6 +92,17 @@ def make_plan(spec: RunSpec, catalogue: Catalogue, data_root: Path) -> Plan:
 def short_name(qualified: str) -> str:
     """Return the name without its package."""
     return qualified.rpartition("/")[2]
+
+
+def metric_name(cell: MeasureCell) -> str:
+    """Return the metric's short name, with the parameters that are not defaults.
+
+    ``hessian_trace``, or ``hessian_trace(samples=500)``: never the same for two cells of one
+    composition.
+    """
+    changed = ", ".join(f"{key}={value}" for key, value in cell.metric.parameters.items())
+    short = short_name(cell.metric.name)
+    return f"{short}({changed})" if changed else short
 
 
 def _train_cell(composition: Composition, data: str | None, seed: int) -> PlannedCell:

@@ -281,7 +281,7 @@ def test_the_doctor_finds_nothing_here(shell):
     assert report["llt"] == __version__
     assert report["versions"]["torch"]
     assert report["data_root"] == str(shell.work / "data")
-    assert report["device"]["threads"] >= 1
+    assert report["device"]["cores"] >= 1
     assert report["data"]["llt/digits"] == {"found": 1, "wanted": 1}
 
 
