@@ -36,7 +36,7 @@ torch.set_num_threads(1)
 examples = Digits().datasets(Path())["train"].subset(torch.arange(96))
 noise = torch.randn(32, 1, 32, 32)  # in digits, equal patches meet the kink of ReLU together
 recipe = TrainingRecipe(epochs=1, batch_size=16, learning_rate=0.05)
-for width in (1, 2, 3, 5, 7):
+for width in (2, 3, 7):
     for layout in (torch.channels_last, torch.contiguous_format):
         torch.manual_seed(0)
         model = ResNet18(width=width).build(Digits().describe())
@@ -55,7 +55,7 @@ def test_narrow_resnets_get_the_right_gradients_and_train_in_both_layouts():
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, check=True
     )
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert [status for _, status in lines] == ["done"] * 10
+    assert [status for _, status in lines] == ["done"] * 6
     assert max(float(error) for error, _ in lines) < 0.01
 
 
