@@ -59,7 +59,8 @@ class ProgressListener(Listener):
         trace: TracebackType | None,
     ) -> None:
         """Leave the terminal clean, however the run ended."""
-        self._progress.stop()
+        if self._live:
+            self._progress.stop()
 
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Start drawing if there is anything to compute."""

@@ -13,7 +13,6 @@ from llt_core.store import Store
 from llt_core.store.export import rows
 from llt_core.store.index import records
 
-
 COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "unit", "n", "seed", "cell")
 
 

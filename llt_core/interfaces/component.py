@@ -36,7 +36,9 @@ class Component(BaseModel):
     behaviour needs no new version; *changing* a default does.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     kind: ClassVar[Kind]
     summary: ClassVar[str]

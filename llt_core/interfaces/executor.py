@@ -85,11 +85,11 @@ def perform(job: Job, report: Report) -> Outcome:
         module, _, name = job.entry.partition(":")
         function = getattr(importlib.import_module(module), name)
         return Outcome(job.id, result=function(job.payload, report))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's sys.exit() costs its job, no more
         return Outcome(job.id, **describe_failure(error))
 
 
-def describe_failure(error: Exception) -> dict[str, Any]:
+def describe_failure(error: BaseException) -> dict[str, Any]:
     """Return kind, message and traceback of what went wrong.
 
     A wrong request explains itself and gets no traceback.

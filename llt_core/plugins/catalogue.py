@@ -186,7 +186,7 @@ class Catalogue:
         if off:
             what += f" ({off[0].qualified} is disabled in {self.settings.path})"
         elif others:
-            what += f" (it is a {others[0]})"
+            what += f" (there is a plugin of kind {others[0]} by that name)"
         flag = f" --kind {kind}" if kind else ""
         hidden = "; ".join(f"{p.name} {p.version}: {p.error.splitlines()[0]}" for p in self.broken)
         return UnknownPluginError(

@@ -180,7 +180,7 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             try:
                 _measure_one(job, planned, context, origin)
                 answers[planned["digest"]] = {"status": "done"}
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 answers[planned["digest"]] = describe_failure(error)
     return answers
 

@@ -12,13 +12,24 @@ from torch.nn.functional import adaptive_avg_pool2d, relu
 
 
 class Shortcut(nn.Sequential):
-    """A 1×1 convolution and batch normalisation where the shape changes; else the identity."""
+    """A 1×1 convolution and batch normalisation where the shape changes; else the identity.
+
+    Every ``stride``-th pixel is taken first and convolved with stride 1: the same function as
+    a strided convolution, whose backward pass corrupts memory on x86 CPUs when channels are
+    few (oneDNN issue 6035).
+    """
 
     def __init__(self, incoming: int, outgoing: int, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         if stride != 1 or incoming != outgoing:
-            self.append(nn.Conv2d(incoming, outgoing, 1, stride=stride, bias=False))
+            self.append(nn.Conv2d(incoming, outgoing, 1, bias=False))
             self.append(nn.BatchNorm2d(outgoing))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, outgoing, H/s, W/s)`` for ``(B, incoming, H, W)``."""
+        shortcut: Tensor = super().forward(x[..., :: self.stride, :: self.stride])
+        return shortcut
 
 
 class BasicBlock(nn.Module):
