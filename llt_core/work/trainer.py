@@ -16,6 +16,7 @@ from llt_core.errors import RequestError
 from llt_core.interfaces import Batch, Examples, Task, forward
 from llt_core.spec import TrainingRecipe
 from llt_core.store import Epoch
+from llt_core.work.batchnorm import fast_batch_norm
 from llt_core.work.narrow import guard
 from llt_core.work.schedule import has_settled, rate_factor
 
@@ -95,6 +96,10 @@ class Trainer:
 
     def epoch(self, epoch: int, last_loss: float | None = None, report: Report = _ignore) -> Epoch:
         """Pass once over the data (``epoch`` counts from 1) and return its history line."""
+        with fast_batch_norm(self.model):
+            return self._pass(epoch, last_loss, report)
+
+    def _pass(self, epoch: int, last_loss: float | None, report: Report) -> Epoch:
         start = time.perf_counter()
         text = f"epoch {epoch}/{self.recipe.epochs}"
         if last_loss is not None:

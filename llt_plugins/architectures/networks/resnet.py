@@ -28,7 +28,9 @@ class Shortcut(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, outgoing, H/s, W/s)`` for ``(B, incoming, H, W)``."""
-        shortcut: Tensor = super().forward(x[..., :: self.stride, :: self.stride])
+        shortcut = x[..., :: self.stride, :: self.stride]
+        for module in self:
+            shortcut = module(shortcut)
         return shortcut
 
 
