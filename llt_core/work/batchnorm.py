@@ -2,7 +2,7 @@
 
 torch walks over channels-last images pixel by pixel; with the 8 or 16 channels of a narrow
 network its vector units stay half empty, and a third of a training step goes there. Here
-several pixels are read as one row of at least 64 numbers, summed column by column, and the
+several pixels are read as one row of at least 128 numbers, summed column by column, and the
 columns of one channel are added at the end.
 """
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-ROW = 64
+ROW = 128
 """Numbers in a row from which on the vector units are busy."""
 
 
@@ -25,7 +25,7 @@ ROW = 64
 def fast_batch_norm(model: nn.Module) -> Iterator[None]:
     """Use the faster kernel in every plain ``BatchNorm2d`` of ``model`` inside the block.
 
-    It serves what it was made for (float32, CPU, channels-last, training mode, fewer than 64
+    It serves what it was made for (float32, CPU, channels-last, training mode, fewer than 128
     channels) and leaves the rest to torch. It can be differentiated once.
     """
     modules = [m for m in model.modules() if type(m) is nn.BatchNorm2d and _plain(m)]

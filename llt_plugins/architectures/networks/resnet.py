@@ -1,6 +1,7 @@
 """CIFAR-style residual networks of any width (He, Zhang, Ren and Sun 2016).
 
-No sum and no activation works in place, so that hooks see each layer's own output.
+Nothing works in place on what a layer returned, so hooks see its own output; only the sum of
+a block, which no layer returned, is activated in place.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class BasicBlock(nn.Module):
         """Return the activated sum of branch and shortcut."""
         y = relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return relu(y + self.shortcut(x))
+        return relu(y + self.shortcut(x), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -78,7 +79,7 @@ class Bottleneck(nn.Module):
         y = relu(self.bn1(self.conv1(x)))
         y = relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return relu(y + self.shortcut(x))
+        return relu(y + self.shortcut(x), inplace=True)
 
 
 class Stem(nn.Module):
