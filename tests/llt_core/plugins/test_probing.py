@@ -28,7 +28,7 @@ def test_every_plugin_is_tried_and_a_fatal_one_costs_only_itself(site, llt_toml,
     assert loads["fatal/fatal"] == "it ends the process with code 7"
     assert "unknown hook 'llt_strated'" in report["hooks"]["fatal"]
     assert report["hooks"]["llt"] == report["hooks"]["sound-plugin"] == ""
-    assert report["device"]["threads"] >= 1
+    assert report["device"]["cores"] >= 1
     assert report["tasks"]["llt/digits"] == {"found": 1, "wanted": 1}
     assert report["tasks"]["llt/svhn"] == {"found": 0, "wanted": 2}
 

@@ -100,7 +100,7 @@ def test_pinned_data_is_not(plan):
         ({"task": "fil_task"}, "no task is called 'fil_task'"),
         ({"architecture": "mlpp"}, "no architecture is called 'mlpp'"),
         ({"metrics": ["norn"]}, "did you mean norm"),
-        ({"metrics": ["mlp"]}, "(it is a"),
+        ({"metrics": ["mlp"]}, "of kind architecture by that name"),
         ({"architecture": "mlp:widht=3"}, "did you mean width?"),
         ({"architecture": "mlp:width=0"}, "cannot take width = 0"),
         ({"metrics": ["norm:scale=-1"]}, "cannot take scale = -1"),
