@@ -19,6 +19,7 @@ from llt_core.interfaces.executor import (
     Report,
     perform,
 )
+from llt_core.interfaces.figures import Figure
 from llt_core.interfaces.metric import Metric, Needs, Scope
 from llt_core.interfaces.perturbation import Perturbation, Splits
 from llt_core.interfaces.task import Task
@@ -34,6 +35,7 @@ __all__ = [
     "Examples",
     "Executor",
     "FailureKind",
+    "Figure",
     "Job",
     "Kind",
     "LltError",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llt_core.errors import RequestError
 from llt_core.interfaces.examples import Examples
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+Value = TypeVar("Value")
+
+
 def _ignore(done: int, total: int) -> None:
     """Report progress to nobody."""
+
+
+def _children(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_children()]
 
 
 @dataclass
@@ -40,6 +48,10 @@ class MeasureContext:
         Where the models are, and the floating-point type of batches (None: float32).
     report
         Call ``report(done, total)`` now and then; the progress line shows it.
+    probe
+        Names the layers of a model that are worth comparing, in forward order.
+    memories
+        What :meth:`remember` keeps, one mapping for each model.
     """
 
     task: Task
@@ -50,7 +62,12 @@ class MeasureContext:
     device: torch.device | str = "cpu"
     dtype: torch.dtype | None = None
     report: Callable[[int, int], None] = _ignore
-    _scores: dict[tuple[int, str], dict[str, Tensor]] = field(default_factory=dict, repr=False)
+    probe: Callable[[nn.Module], list[str]] = _children
+    memories: tuple[dict[Hashable, Any], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.memories:
+            self.memories = tuple({} for _ in self.models)
 
     @property
     def model(self) -> nn.Module:
@@ -58,8 +75,25 @@ class MeasureContext:
         return self.models[0]
 
     def fresh(self, seed: int, report: Callable[[int, int], None] = _ignore) -> MeasureContext:
-        """Return the context of another measurement on the same models, sharing their scores."""
+        """Return the context of another measurement on the same models, sharing their memory."""
         return replace(self, seed=seed, report=report)
+
+    def remember(self, key: Hashable, compute: Callable[[], Value], model_index: int = 0) -> Value:
+        """Return ``compute()``, which runs once for one key and model while they are in memory.
+
+        All metrics measured in one job share it, and all pairs and sets a model is part of.
+        So that no result depends on what was measured beside it, the value may follow from
+        the key, the model, the data and ``sample_seed`` only, never from ``seed``; every
+        parameter that matters belongs into the key.
+        """
+        memory = self.memories[model_index]
+        if key not in memory:
+            memory[key] = compute()
+        return cast(Value, memory[key])
+
+    def probes(self, model_index: int = 0) -> list[str]:
+        """Return the names of the layers to compare, in forward order."""
+        return self.probe(self.models[model_index])
 
     def generator(self) -> torch.Generator:
         """Return a fresh CPU generator seeded for this measurement.
@@ -69,6 +103,16 @@ class MeasureContext:
         import torch
 
         return torch.Generator().manual_seed(self.seed)
+
+    def sample_generator(self, purpose: str) -> torch.Generator:
+        """Return a fresh CPU generator that is the same for all models of a cell.
+
+        Different purposes get independent numbers.
+        """
+        import torch
+
+        digest = hashlib.sha256(f"{self.sample_seed} {purpose}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def examples(self, split: str, samples: int | None = None) -> Examples:
         """Return ``samples`` seeded examples of ``split`` (all of them when None or too many)."""
@@ -106,20 +150,22 @@ class MeasureContext:
         Keys are those of :meth:`Task.evaluate`; each tensor has shape ``(T,)`` in float64
         on the CPU. Metrics measured together share the pass.
         """
+        return self.remember(
+            ("scores", split), lambda: self._score(split, model_index, batch_size), model_index
+        )
+
+    def _score(self, split: str, model_index: int, batch_size: int) -> dict[str, Tensor]:
         import torch
 
-        key = (model_index, split)
-        if key not in self._scores:
-            model, examples = self.models[model_index], self.examples(split)
-            parts: dict[str, list[Any]] = {}
-            done = 0
-            with torch.no_grad():
-                for index in examples.slices(batch_size):
-                    batch = examples.batch(index).to(self.device, self.dtype)
-                    scored = self.task.evaluate(forward(model, batch), batch)
-                    for name, values in scored.items():
-                        parts.setdefault(name, []).append(values.double().cpu())
-                    done += len(index)
-                    self.report(done, len(examples))
-            self._scores[key] = {name: torch.cat(values) for name, values in parts.items()}
-        return self._scores[key]
+        model, examples = self.models[model_index], self.examples(split)
+        parts: dict[str, list[Any]] = {}
+        done = 0
+        with torch.no_grad():
+            for index in examples.slices(batch_size):
+                batch = examples.batch(index).to(self.device, self.dtype)
+                scored = self.task.evaluate(forward(model, batch), batch)
+                for name, values in scored.items():
+                    parts.setdefault(name, []).append(values.double().cpu())
+                done += len(index)
+                self.report(done, len(examples))
+        return {name: torch.cat(values) for name, values in parts.items()}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from llt_core.interfaces.figures import Figure
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -101,6 +103,8 @@ class Measurement(BaseModel):
         Small facts worth keeping: the split, the stopping reason, the backend.
     arrays
         Artefacts (curves, spectra, surfaces); the engine stores them for the metric.
+    figures
+        How to draw them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -114,6 +118,7 @@ class Measurement(BaseModel):
     status: Status = "ok"
     details: dict[str, Any] = Field(default_factory=dict)
     arrays: dict[str, Any] = Field(default_factory=dict, exclude=True, repr=False)
+    figures: tuple[Figure, ...] = Field((), repr=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -82,6 +82,9 @@ class MetricConformance(ComponentConformance):
             error = result.standard_error
             assert error is None or error >= 0, f"{result.name}: its standard error is {error}"
             assert result.n >= 0, f"{result.name}: n is {result.n}"
+            for figure in result.figures:
+                lacking = [name for name in figure.arrays if name not in result.arrays]
+                assert not lacking, f"{result.name}: its figure {figure.title!r} needs {lacking}"
 
     def test_leaves_models_as_found(self) -> None:
         """Parameters, buffers, gradients, flags, modes and hooks stay bit-identical."""

@@ -173,6 +173,7 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             splits=splits,
             sample_seed=seed_from("samples", first.task.name),
             device=job.device,
+            probe=parts.architecture.probes,
         )
         data = describe_data(parts.task, splits, job.data_root)
         origin = partial(job.origin, first, thread_count, data)
@@ -239,3 +240,13 @@ def _check_returned(metric: Metric, name: str, measurements: list[Measurement]) 
             where=f"{type(metric).__module__}.{type(metric).__name__}.measure",
             expected=f"one measurement each of {', '.join(sorted(declared))}",
         )
+    for measurement in measurements:
+        for figure in measurement.figures:
+            lacking = [array for array in figure.arrays if array not in measurement.arrays]
+            if lacking:
+                raise LltError(
+                    f"the figure {figure.title!r} of {measurement.name} lacks its arrays "
+                    f"{', '.join(lacking)}",
+                    where=f"{type(metric).__module__}.{type(metric).__name__}.measure",
+                    expected="every array a figure names in Measurement.arrays",
+                )
