@@ -14,7 +14,7 @@ from llt_core.locations import store_root as locate_store
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import create
 from llt_core.plugins.observers import Observers
-from llt_core.spec import ComputeSettings, Named, RunSpec
+from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
 from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
 from llt_core.sweep import CellResult, Engine, Listener, make_plan
@@ -81,6 +81,7 @@ def run(
     train: Mapping[str, Any] | None = None,
     seed: int = 0,
     models: int = 1,
+    pairs: Pairs = "all",
     store: str | Path | None = None,
     data_root: str | Path | None = None,
     compute: Mapping[str, Any] | None = None,
@@ -99,6 +100,8 @@ def run(
         Models are trained with seeds ``seed … seed + models − 1``.
     store, data_root
         Folders; see :mod:`llt_core.locations` for the defaults.
+    pairs
+        Which models the metrics of pairs compare: ``all``, a ``ring``, or the ``first`` two.
     compute
         Device, threads, memory format (:class:`~llt_core.spec.ComputeSettings`).
     force
@@ -125,6 +128,7 @@ def run(
         train=dict(train or {}),
         seed=seed,
         models=models,
+        pairs=pairs,
     )
     return execute(
         spec,

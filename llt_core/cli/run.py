@@ -13,7 +13,7 @@ import rich_click as click
 from llt_core.cli.options import data_option, json_option, store_option
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
-from llt_core.spec import ComputeSettings, Named, RunSpec
+from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
 from llt_core.spec.run import parse_assignment
 
 NAMED = "NAME[:KEY=VALUE,…]"
@@ -57,6 +57,13 @@ NAMED = "NAME[:KEY=VALUE,…]"
     show_default=True,
     help="Models, seeds counted up",
 )
+@click.option(
+    "--pairs",
+    type=click.Choice(["all", "ring", "first"]),
+    default="all",
+    show_default=True,
+    help="Which models the metrics of pairs compare",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
 @click.option(
     "--threads",
@@ -79,6 +86,7 @@ def command(
     assignments: tuple[str, ...],
     seed: int,
     models: int,
+    pairs: Pairs,
     device: str,
     threads: int,
     store: str | None,
@@ -97,10 +105,11 @@ def command(
       llt run --task digits --metric hessian_trace
       llt run --task svhn --metric hessian_trace --metric test_accuracy --models 3
       llt run --task cifar10 --arch vgg11 --set train.recipe=lr_decay --metric train_loss
+      llt run --task digits --metric cka --models 5 --pairs ring
       llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
       llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
     """
-    spec = _spec(task, arch, metrics, perturbations, assignments, seed, models)
+    spec = _spec(task, arch, metrics, perturbations, assignments, seed, models, pairs)
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, as_json)
@@ -115,10 +124,11 @@ def _spec(
     assignments: tuple[str, ...],
     seed: int,
     models: int,
+    pairs: Pairs,
 ) -> RunSpec:
     named_task, named_arch = Named.parse(task), Named.parse(arch) if arch else None
-    pairs = [parse_assignment(text) for text in assignments]
-    if named_arch is None and any(path.startswith("architecture.") for path, _ in pairs):
+    fields = [parse_assignment(text) for text in assignments]
+    if named_arch is None and any(path.startswith("architecture.") for path, _ in fields):
         # --set architecture.width=16 speaks of the task's default architecture.
         from llt_core.plugins import Catalogue
 
@@ -131,8 +141,9 @@ def _spec(
         perturbations=tuple(Named.parse(text) for text in perturbations),
         seed=seed,
         models=models,
+        pairs=pairs,
     )
-    for path, value in pairs:
+    for path, value in fields:
         spec = spec.with_field(path, value)
     return spec
 

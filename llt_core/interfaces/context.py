@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -77,6 +77,14 @@ class MeasureContext:
     def fresh(self, seed: int, report: Callable[[int, int], None] = _ignore) -> MeasureContext:
         """Return the context of another measurement on the same models, sharing their memory."""
         return replace(self, seed=seed, report=report)
+
+    def restricted(self, chosen: Sequence[int]) -> MeasureContext:
+        """Return the context of some of the models, by position, sharing their memory."""
+        return replace(
+            self,
+            models=tuple(self.models[index] for index in chosen),
+            memories=tuple(self.memories[index] for index in chosen),
+        )
 
     def remember(self, key: Hashable, compute: Callable[[], Value], model_index: int = 0) -> Value:
         """Return ``compute()``, which runs once for one key and model while they are in memory.

@@ -3,7 +3,7 @@
 from llt_core.spec.cell import Cell, MeasureCell, PluginRef, TrainCell
 from llt_core.spec.compute import ComputeSettings
 from llt_core.spec.identity import digest
-from llt_core.spec.run import Named, RunSpec
+from llt_core.spec.run import Named, Pairs, RunSpec
 from llt_core.spec.training import RECIPES, TrainingRecipe, resolve_recipe
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ComputeSettings",
     "MeasureCell",
     "Named",
+    "Pairs",
     "PluginRef",
     "RunSpec",
     "TrainCell",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -72,8 +72,16 @@ class Named(_Request):
         return Named(name=self.name, parameters={**self.parameters, key: value})
 
 
+Pairs = Literal["all", "ring", "first"]
+"""Which of K models are compared: each with each, each with the next one in a ring, or
+only the first two."""
+
+
 class RunSpec(_Request):
-    """One composition: K models of one task and architecture, and what to measure on them."""
+    """One composition: K models of one task and architecture, and what to measure on them.
+
+    ``pairs`` says which models the metrics of pairs compare.
+    """
 
     task: Named
     architecture: Named | None = None
@@ -82,12 +90,13 @@ class RunSpec(_Request):
     metrics: tuple[Named, ...] = ()
     seed: int = Field(0, ge=0)
     models: int = Field(1, ge=1)
+    pairs: Pairs = "all"
 
     def with_field(self, path: str, value: Any) -> RunSpec:
         """Return the spec with one dotted field set, as ``--set`` and sweep axes do.
 
         Paths: ``task.X``, ``architecture.X``, ``train.X``, ``perturbation.NAME.X``,
-        ``metric.NAME.X``, ``seed``, ``models``.
+        ``metric.NAME.X``, ``seed``, ``models``, ``pairs``.
 
         Raises
         ------
@@ -96,7 +105,7 @@ class RunSpec(_Request):
         """
         head, *rest = path.split(".")
         match head, rest:
-            case (("seed" | "models"), []):
+            case (("seed" | "models" | "pairs"), []):
                 return self.model_validate({**self.model_dump(), head: value})
             case "train", [key]:
                 return self.model_copy(update={"train": {**self.train, key: value}})
@@ -115,7 +124,7 @@ class RunSpec(_Request):
         raise RequestError(
             f"there is no field {path!r}",
             expected="task.X, architecture.X, train.X, perturbation.NAME.X, metric.NAME.X, "
-            "seed or models",
+            "seed, models or pairs",
             next_step="--set train.batch_size=64",
         )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from llt_core.interfaces import Executor, FailureKind, Job, Outcome, Progress
 from llt_core.plugins.observers import Observers
-from llt_core.spec import ComputeSettings, MeasureCell, TrainCell
+from llt_core.spec import ComputeSettings, MeasureCell
 from llt_core.store import Failure, Record, Store
 from llt_core.sweep.plan import Plan, PlannedCell
 
@@ -68,6 +68,7 @@ class Engine:
     command: str = ""
     listener: Listener = field(default_factory=Listener)
     _results: dict[str, CellResult] = field(default_factory=dict, init=False)
+    _jobs: dict[str, list[PlannedCell]] = field(default_factory=dict, init=False)
 
     def run(self, plan: Plan) -> list[CellResult]:
         """Compute what is missing and return one result per cell, in the plan's order.
@@ -81,7 +82,7 @@ class Engine:
             After the executor was told to stop; finished cells stay in the store.
         """
         start = time.monotonic()
-        self._results = {}
+        self._results, self._jobs = {}, {}
         todo = missing(plan, self.store, self.force)
         cached = [planned for planned in plan.cells if planned.digest not in todo]
         self._take_cached(cached)
@@ -114,15 +115,14 @@ class Engine:
 
     def _work(self, plan: Plan, todo: dict[str, PlannedCell]) -> None:
         """Submit models, then release each group of measurements as its models exist."""
-        waiting = [group for group in _groups(plan) if any(m.digest in todo for m in group)]
-        waiting = [[m for m in group if m.digest in todo] for group in waiting]
+        waiting = _groups([m for m in plan.measures if m.digest in todo])
         running = 0
         for train in plan.trains:
             if train.digest in todo:
                 self._submit(TRAIN_ENTRY, [train], plan)
                 running += 1
         while True:
-            ready = [g for g in waiting if not any(self._pending(d, todo) for d in _models(g[0]))]
+            ready = [g for g in waiting if not any(self._pending(d, todo) for d in _models(*g))]
             waiting = [group for group in waiting if group not in ready]
             for group in ready:
                 running += self._release(group, plan)
@@ -130,30 +130,37 @@ class Engine:
                 return
             for outcome in self.executor.poll():
                 running -= 1
-                self._settle(outcome, plan)
+                self._settle(outcome)
 
     def _pending(self, digest: str, todo: dict[str, PlannedCell]) -> bool:
         return digest in todo and digest not in self._results
 
     def _release(self, group: list[PlannedCell], plan: Plan) -> int:
-        """Submit one group, or mark it blocked when a model it reads does not exist."""
-        for digest in _models(group[0]):
-            result = self._results.get(digest)
-            record = result.record if result else self.store.read(digest)
-            if record is None or record.status != "done":
-                reason = "diverged" if record is not None else "failed"
-                label = plan[digest].label
-                for planned in group:
-                    message = f"not measured: {label} {reason}"
-                    self._finish(CellResult(planned, "blocked", message=message))
-                return 0
-        self._submit(MEASURE_ENTRY, group, plan)
-        return 1
+        """Submit one group, less what is blocked because a model it reads does not exist."""
+        lost = {digest: why for digest in _models(*group) if (why := self._lost(digest))}
+        ready = []
+        for planned in group:
+            gone = [digest for digest in _models(planned) if digest in lost]
+            if gone:
+                message = f"not measured: {plan[gone[0]].label} {lost[gone[0]]}"
+                self._finish(CellResult(planned, "blocked", message=message))
+            else:
+                ready.append(planned)
+        if ready:
+            self._submit(MEASURE_ENTRY, ready, plan)
+        return 1 if ready else 0
+
+    def _lost(self, digest: str) -> str | None:
+        """Say what became of a model that cannot be measured; None if it can."""
+        result = self._results.get(digest)
+        record = result.record if result else self.store.read(digest)
+        if record is None:
+            return "failed"
+        return None if record.status == "done" else "diverged"
 
     def _submit(self, entry: str, cells: list[PlannedCell], plan: Plan) -> None:
         for planned in cells:
             self.observers.notify("llt_cell_started", digest=planned.digest, kind=planned.cell.kind)
-        models = _models(cells[0]) if isinstance(cells[0].cell, MeasureCell) else ()
         payload = {
             "cells": [
                 {
@@ -163,7 +170,9 @@ class Engine:
                 }
                 for planned in cells
             ],
-            "models": {digest: plan[digest].cell.model_dump(mode="json") for digest in models},
+            "models": {
+                digest: plan[digest].cell.model_dump(mode="json") for digest in _models(*cells)
+            },
             "store": str(self.store.root),
             "data_root": str(self.data_root),
             "compute": self.compute.model_dump(mode="json"),
@@ -171,18 +180,13 @@ class Engine:
             "command": self.command,
             "plugins": self.observers.provenance(),
         }
+        self._jobs[cells[0].digest] = cells
         self.executor.submit(Job(cells[0].digest, entry, payload), self.listener.progress)
 
-    def _settle(self, outcome: Outcome, plan: Plan) -> None:
+    def _settle(self, outcome: Outcome) -> None:
         """Turn the end of a job into results of its cells."""
-        group = [plan[outcome.job]]
-        if isinstance(group[0].cell, MeasureCell):
-            models = _models(group[0])
-            group = [
-                m for m in plan.measures if _models(m) == models and m.digest not in self._results
-            ]
         answers: dict[str, Any] = outcome.result or {}
-        for planned in group:
+        for planned in self._jobs.pop(outcome.job):
             answer = answers.get(planned.digest)
             if answer is None:
                 self._fail(planned, outcome.failure or "killed", outcome.message, outcome.traceback)
@@ -269,14 +273,20 @@ def _usable(store: Store, digest: str) -> bool:
     return False
 
 
-def _models(planned: PlannedCell) -> tuple[str, ...]:
-    """Return the digests a measure cell reads (none for a train cell)."""
-    return () if isinstance(planned.cell, TrainCell) else planned.cell.models
+def _models(*cells: PlannedCell) -> tuple[str, ...]:
+    """Return the digests that measure cells read, each once (train cells read none)."""
+    found = [d for c in cells if isinstance(c.cell, MeasureCell) for d in c.cell.models]
+    return tuple(dict.fromkeys(found))
 
 
-def _groups(plan: Plan) -> list[list[PlannedCell]]:
-    """Gather the measurements that read the same models: they share loads and passes."""
+def _groups(measures: list[PlannedCell]) -> list[list[PlannedCell]]:
+    """Gather measurements that share loads and forward passes.
+
+    All that read one and the same model go together, and so do all pairs and sets: K models
+    then cost K loads and K passes, not K².
+    """
     groups: dict[tuple[str, ...], list[PlannedCell]] = {}
-    for planned in plan.measures:
-        groups.setdefault(_models(planned), []).append(planned)
+    for planned in measures:
+        models = _models(planned)
+        groups.setdefault(models if len(models) == 1 else (), []).append(planned)
     return list(groups.values())

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from llt_core.interfaces import Metric, Task
 from llt_core.plugins import Catalogue
-from llt_core.spec import MeasureCell, PluginRef, RunSpec, TrainCell, digest
+from llt_core.spec import MeasureCell, Pairs, PluginRef, RunSpec, TrainCell, digest
 from llt_core.sweep.compose import Composition, Part, compose
 
 
@@ -83,7 +83,7 @@ def make_plan(spec: RunSpec, catalogue: Catalogue, data_root: Path) -> Plan:
     measures = {
         planned.digest: planned
         for metric in composition.metrics
-        for group in _groups(cast(Metric, metric.component), trains)
+        for group in _groups(cast(Metric, metric.component), trains, spec.pairs)
         for planned in [_measure_cell(composition, metric, group)]
     }
     return Plan(composition, trains, tuple(measures.values()))
@@ -136,12 +136,26 @@ def _full(composition: Composition, seeds: list[int]) -> dict[str, Any]:
     }
 
 
-def _groups(metric: Metric, trains: tuple[PlannedCell, ...]) -> list[tuple[PlannedCell, ...]]:
-    """Return the groups of models one metric reads: each, every pair, or all of them."""
+def _groups(
+    metric: Metric, trains: tuple[PlannedCell, ...], pairs: Pairs
+) -> list[tuple[PlannedCell, ...]]:
+    """Return the groups of models one metric reads: each, the chosen pairs, or all of them."""
     match metric.scope:
         case "model":
             return [(train,) for train in trains]
         case "pair":
-            return list(combinations(trains, 2))
+            return _pairs(trains, pairs)
         case "set":
             return [trains]
+
+
+def _pairs(trains: tuple[PlannedCell, ...], pairs: Pairs) -> list[tuple[PlannedCell, ...]]:
+    """Return pairs in the order of their seeds, so that one pair is one cell however chosen."""
+    everyone: list[tuple[PlannedCell, ...]] = list(combinations(trains, 2))
+    if pairs == "first":
+        return everyone[:1]
+    if pairs == "ring":
+        last = len(trains) - 1
+        at = {train.digest: index for index, train in enumerate(trains)}
+        return [(a, b) for a, b in everyone if at[b.digest] - at[a.digest] in (1, last)]
+    return everyone

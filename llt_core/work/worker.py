@@ -154,10 +154,10 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Take every measurement of ``payload`` on one group of models.
+    """Take every measurement of ``payload``, each on some of its models.
 
-    Checkpoints are loaded once and scores computed once for all of them. A metric that
-    raises costs only its own cell.
+    Checkpoints are loaded once, and what metrics remember is computed once, for all of
+    them. A metric that raises costs only its own cell.
     """
     job = Job(payload, report)
     trains = {digest: TrainCell.model_validate(cell) for digest, cell in payload["models"].items()}
@@ -179,7 +179,8 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         origin = partial(job.origin, first, thread_count, data)
         for planned in payload["cells"]:
             try:
-                _measure_one(job, planned, context, origin)
+                chosen = [tuple(trains).index(digest) for digest in planned["cell"]["models"]]
+                _measure_one(job, planned, context.restricted(chosen), origin)
                 answers[planned["digest"]] = {"status": "done"}
             except (Exception, SystemExit) as error:
                 answers[planned["digest"]] = describe_failure(error)

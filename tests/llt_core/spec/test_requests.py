@@ -128,7 +128,7 @@ def test_a_dotted_path_sets_exactly_one_field():
         ("epochs", "train.X"),
         ("train", "train.X"),
         ("train.a.b", "train.X"),
-        ("seed.x", "seed or models"),
+        ("seed.x", "seed, models or pairs"),
         ("", "train.X"),
         ("metric.c.n", "one of a, b"),
         ("perturbation.data_subset.fraction", "one of label_noise"),

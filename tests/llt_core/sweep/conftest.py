@@ -48,8 +48,15 @@ class Distance(Metric):
     returns = (Quantity(name="distance", unit="", description="length"),)
 
     def measure(self, context):
-        one, two = context.models
-        return [Measurement(name="distance", value=float((vector(one) - vector(two)).norm()))]
+        one, two = (
+            context.remember(("vector",), lambda index=index: self.read(context, index), index)
+            for index in range(2)
+        )
+        return [Measurement(name="distance", value=float((one - two).norm()))]
+
+    def read(self, context, index):
+        called("read")
+        return vector(context.models[index])
 
 
 class Spread(Metric):
@@ -131,6 +138,17 @@ class Interrupted(Architecture):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
 
 
+class ThirdFails(Architecture):
+    summary = "Raises when it is built for the third time"
+    accepts = frozenset({"image"})
+
+    def build(self, task):
+        called("build")
+        if (HERE / "calls").read_text().split().count("build") == 3:
+            raise ZeroDivisionError("on purpose")
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+
+
 class FileTask(ClassificationTask):
     summary = "Two classes of small images, from one file"
     split_policy = "even rows train, odd rows test"
@@ -167,6 +185,7 @@ KINDS = {
     "validation": ("metric", "Validation"),
     "once_only": ("architecture", "OnceOnly"),
     "words": ("architecture", "Words"),
+    "third_fails": ("architecture", "ThirdFails"),
     "interrupted": ("architecture", "Interrupted"),
     "file_task": ("task", "FileTask"),
 }

@@ -68,6 +68,40 @@ def test_the_metrics_see_the_models_they_name(run, here):
     assert result["spread"][0].n == 3
 
 
+def test_all_pairs_read_each_model_once(run, here):
+    result = run(["distance"], models=4)
+    assert len(result["distance"]) == 6
+    assert calls(here).count("read") == 4
+
+
+def test_only_the_pairs_that_are_asked_for(run):
+    for pairs, expected in {
+        "first": [[0, 1]],
+        "ring": [[0, 1], [0, 3], [1, 2], [2, 3]],
+        "all": [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]],
+    }.items():
+        result = run(["distance"], models=4, pairs=pairs)
+        cells = [r.planned for r in result.results if r.planned.cell.kind == "measure"]
+        compared = [planned.composition["seeds"] for planned in cells]
+        assert compared == expected
+    assert origins(result) == ["cached"] * 4 + [
+        "cached",
+        "new",
+        "cached",
+        "cached",
+        "new",
+        "cached",
+    ]
+    assert len(run(["distance"], models=2, pairs="ring")["distance"]) == 1
+
+
+def test_a_lost_model_costs_only_the_pairs_it_is_part_of(run):
+    result = run(["distance", "spread"], models=3, architecture="third_fails")
+    assert [r.origin for r in result.results[:3]] == ["new", "new", "failed"]
+    assert [r.origin for r in result.results[3:]] == ["new", "blocked", "blocked", "blocked"]
+    assert result.results[4].message == "not measured: train seed 2 failed"
+
+
 def test_a_metric_that_raises_costs_only_its_own_cell(run, here):
     (here / "fail").touch()
     for attempt in (1, 2):
