@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from llt_plugins.similarity.hsic import hsic, mean_hsic
-from llt_plugins.similarity.representation import Representation
+from llt_plugins.similarity.representation import Block, Representation
 
 _CHUNK = 25
 """Bootstrap replicates computed at once: it bounds memory."""
@@ -81,7 +81,9 @@ def cka(
         mean_hsic(a, b, debiased=debiased) for a, b in ((x, y), (x, x), (y, y))
     )
     if not (xx > 0 and yy > 0):
-        reason = "the debiased HSIC of the features with themselves is not positive: too few samples"
+        reason = (
+            "the debiased HSIC of the features with themselves is not positive: too few samples"
+        )
         return Cka(math.nan, math.nan, torch.empty(0), len(x), reason)
     scale = math.sqrt(xx) * math.sqrt(yy)
     value = xy / scale
@@ -180,13 +182,19 @@ def bootstrap_standard_error(
         raise ValueError(f"{replicates} replicate(s) have no spread, expected at least 2")
     if len(x.blocks) > 1:
         raise ValueError("the bootstrap resamples one block: use the jackknife for minibatches")
-    (k,), (l,) = x.blocks, y.blocks  # noqa: E741
+    k, l = (_resampled_form(side.blocks[0]) for side in (x, y))  # noqa: E741
     n = len(k)
     drawn = torch.randint(n, (replicates, n), generator=generator)
     weights = torch.zeros(replicates, n, dtype=torch.float64)
     weights.scatter_add_(1, drawn, torch.ones_like(weights))
     values = []
-    for w in weights.to(k.diagonal.device).split(_CHUNK):
+    for w in torch.split(weights.to(k.diagonal.device), _CHUNK):
         xy, xx, yy = (hsic(a, b, w, debiased=debiased) for a, b in ((k, l), (k, k), (l, l)))
         values.append(xy / (xx * yy).sqrt())
     return float(torch.cat(values).nan_to_num(0.0).std())
+
+
+def _resampled_form(block: Block) -> Block:
+    """Return the form in which many weightings cost least: feature products hold ``p²`` each."""
+    wide = block.features is not None and block.features.shape[1] ** 2 > len(block)
+    return Block(gram=block.gram) if wide else block

@@ -63,9 +63,7 @@ def hsic(k: Block, l: Block, weights: Tensor, *, debiased: bool) -> Tensor:  # n
     return both / (p1**2 - p2) + apart / quadruples - 2.0 * chain / triples
 
 
-def mean_hsic(
-    x: Representation, y: Representation, *, debiased: bool
-) -> tuple[float, Tensor]:
+def mean_hsic(x: Representation, y: Representation, *, debiased: bool) -> tuple[float, Tensor]:
     """Return HSIC averaged over the blocks, and its derivative by each sample's weight.
 
     Averaging the unbiased HSIC of minibatches stays unbiased (Nguyen et al. 2021, eq. 6).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,12 +14,20 @@ COLLAPSED = 1e-6
 """Spread relative to magnitude below which float32 features count as one point."""
 
 
-class CollapsedError(ValueError):
-    """The features do not vary, so no similarity to them exists."""
+@dataclass(frozen=True)
+class Missing:
+    """Features that nothing can be compared with.
 
+    Attributes
+    ----------
+    reason
+        What is wrong with them, in words.
+    finite
+        False if they hold NaN or infinite entries; True if they are all the same.
+    """
 
-class NotFiniteError(ValueError):
-    """The features hold NaN or infinite entries."""
+    reason: str
+    finite: bool = True
 
 
 class Block:
@@ -86,7 +95,7 @@ def represent(
     bandwidth: float = 1.0,
     block: int | None = None,
     pairs: int = 1,
-) -> Representation:
+) -> Representation | Missing:
     """Centre ``features`` and put them into the form in which comparing them is cheapest.
 
     Parameters
@@ -109,14 +118,11 @@ def represent(
     -------
     Representation
         Float64, on the device of ``features`` (the CPU for devices without float64).
+        :class:`Missing` if an entry is not finite, if the features are the same for all
+        samples (to float32 rounding), or, for ``"rbf"``, if half of all distances are zero.
 
     Raises
     ------
-    NotFiniteError
-        If an entry is NaN or infinite.
-    CollapsedError
-        If the features are the same for all samples (to float32 rounding), or, for
-        ``"rbf"``, if more than half of all distances are zero.
     ValueError
         If there are fewer than 2 samples, or a parameter is out of range.
     """
@@ -125,11 +131,18 @@ def represent(
         raise ValueError(f"there are features of {n} sample(s), expected at least 2")
     x = _double(features.reshape(n, -1))
     if not torch.isfinite(x).all():
-        raise NotFiniteError("the features hold NaN or infinite entries")
-    x = _spread(x)
+        return Missing("the features hold NaN or infinite entries", finite=False)
     sizes = _equal_blocks(n, block)
+    scaled = _unit_spread(x)
+    if scaled is None:
+        return Missing("the features are the same for all samples: the model has collapsed")
+    x = scaled
     if kernel == "rbf":
-        sigma = bandwidth * _median_distance(x[: sizes[0]], bandwidth)
+        if not bandwidth > 0:
+            raise ValueError(f"the bandwidth is {bandwidth}, expected a positive multiple")
+        sigma = bandwidth * torch.pdist(x[: sizes[0]]).median().item()
+        if not sigma > 0:
+            return Missing("half of all pairs of samples have the same features")
         return Representation(
             tuple(Block(gram=_centred(_rbf(part, sigma))) for part in _cut(x, sizes)), kernel
         )
@@ -144,10 +157,10 @@ def represent(
 def in_feature_space(samples: int, width: int, pairs: int) -> bool:
     """Say whether comparing ``(samples, width)`` features needs fewer operations than Gram.
 
-    Each comparison costs ``n p²`` in feature space; a Gram matrix costs ``n² p`` once and a
-    few passes over ``n²`` entries per comparison.
+    Each comparison costs about ``3 n p²`` in feature space, derivative included; a Gram
+    matrix costs ``n² p`` once and a few passes over ``n²`` entries per comparison.
     """
-    return pairs * width * width <= samples * (width + 4 * pairs)
+    return 3 * pairs * width * width <= samples * (width + 4 * pairs)
 
 
 def _double(x: Tensor) -> Tensor:
@@ -155,8 +168,8 @@ def _double(x: Tensor) -> Tensor:
     return x.detach().cpu().double() if x.device.type == "mps" else x.detach().double()
 
 
-def _spread(x: Tensor) -> Tensor:
-    """Return ``x``, centred and scaled to unit mean square, or refuse it as collapsed.
+def _unit_spread(x: Tensor) -> Tensor | None:
+    """Return ``x``, centred and scaled to unit mean square; None if it is collapsed.
 
     The scale drops out of every similarity; without it very small features would underflow.
     """
@@ -166,7 +179,7 @@ def _spread(x: Tensor) -> Tensor:
     centred = x - x.mean(0)
     spread, size = centred.square().mean().sqrt(), x.square().mean().sqrt()
     if not largest > 0 or spread <= COLLAPSED * size:
-        raise CollapsedError("the features are the same for all samples")
+        return None
     return centred / spread
 
 
@@ -182,17 +195,7 @@ def _equal_blocks(n: int, block: int | None) -> list[int]:
 
 def _cut(x: Tensor, sizes: list[int]) -> list[Tensor]:
     """Return consecutive parts of ``x``; what is left over at the end is not used."""
-    return list(x[: sum(sizes)].split(sizes[0]))
-
-
-def _median_distance(x: Tensor, bandwidth: float) -> float:
-    """Return the median distance between two different rows of ``x``."""
-    if not bandwidth > 0:
-        raise ValueError(f"the bandwidth is {bandwidth}, expected a positive multiple")
-    median = torch.pdist(x).median().item()
-    if not median > 0:
-        raise CollapsedError("more than half of all pairs of samples have the same features")
-    return median
+    return list(torch.split(x[: sum(sizes)], sizes))
 
 
 def _rbf(x: Tensor, sigma: float) -> Tensor:

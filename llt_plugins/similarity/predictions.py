@@ -1,0 +1,99 @@
+"""How alike the predictions of two or more networks are, example by example.
+
+Every function takes class scores (logits) of shape ``(N, C)`` of the same N examples and
+works in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MIXTURE_FLOOR = 1e-7
+"""The smallest probability that the mixture of two predictions may have (Yang et al. 2021)."""
+
+
+def agreement(first: Tensor, second: Tensor) -> Tensor:
+    """Return 1 where both predict the same class and 0 elsewhere, shape ``(N,)``.
+
+    >>> agreement(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([[1.0, 0.0], [5.0, 3.0]]))
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    first, second = _same_shape(first, second)
+    return (first.argmax(1) == second.argmax(1)).double()
+
+
+def js_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Return the Jensen–Shannon divergence of the softmax outputs, nats, shape ``(N,)``.
+
+    ``½ KL(p‖m) + ½ KL(q‖m)`` with ``m = ½(p + q)`` clamped to at least 1e-7 (Lin 1991;
+    Yang et al. 2021). In [0, ln 2]; the clamp moves it by less than 1e-7 per class.
+    """
+    first, second = _same_shape(first, second)
+    p, q = first.softmax(1), second.softmax(1)
+    log_m = (0.5 * (p + q)).clamp(min=MIXTURE_FLOOR).log()
+    towards_m = [torch.xlogy(x, x) - x * log_m for x in (p, q)]
+    return 0.5 * (towards_m[0] + towards_m[1]).sum(1).clamp(min=0.0)
+
+
+def logit_cosine(first: Tensor, second: Tensor, batch_size: int) -> Tensor:
+    """Return the cosine of the flattened logits of each batch, in [−1, 1], shape ``(B,)``.
+
+    Batches are consecutive examples; a last batch that is not full is left out, unless it
+    is the only one. NaN where a batch has only zero logits.
+    """
+    first, second = _same_shape(first, second)
+    if batch_size < 1:
+        raise ValueError(f"the batch size is {batch_size}, expected at least 1")
+    size = min(batch_size, len(first))
+    count = len(first) // size
+    a, b = (x[: count * size].reshape(count, -1) for x in (first, second))
+    cosine: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return cosine.clamp(-1.0, 1.0)
+
+
+def changed_correctness(first: Tensor, second: Tensor) -> Tensor:
+    """Return 1 where exactly one of two is right, shape ``(N,)``, given 0/1 correctness."""
+    if first.shape != second.shape:
+        raise ValueError(f"{len(first)} and {len(second)} scored examples cannot be paired")
+    return (first != second).double()
+
+
+def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """Return the mean of the softmax outputs of K networks, shape ``(N, C)``."""
+    if not logits:
+        raise ValueError("an ensemble needs the outputs of at least one model")
+    same = _same_shape(*logits)
+    mean = same[0].softmax(1)
+    for member in same[1:]:
+        mean = mean + member.softmax(1)
+    return mean / len(same)
+
+
+def mean_and_error(terms: Tensor) -> tuple[float, float | None]:
+    """Return the mean of independent terms and its standard error ``s/√n`` (None for n < 2)."""
+    n = len(terms)
+    if n < 1:
+        raise ValueError("there are no examples to average over")
+    error = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else None
+    return float(terms.mean()), error
+
+
+def _same_shape(*logits: Tensor) -> tuple[Tensor, ...]:
+    """Return all in float64, or refuse scores that do not belong together."""
+    for member in logits:
+        if member.ndim != 2:
+            raise ValueError(
+                f"the outputs have shape {tuple(member.shape)}, expected class scores (N, C)"
+            )
+        if member.shape != logits[0].shape:
+            raise ValueError(
+                f"the outputs have shapes {tuple(logits[0].shape)} and {tuple(member.shape)}: "
+                "models with different numbers of classes or examples cannot be compared"
+            )
+    if not len(logits[0]):
+        raise ValueError("there are no examples to compare outputs on")
+    return tuple(member.double() for member in logits)
