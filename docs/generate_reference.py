@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from rich.text import Text
 
 from llt_core.cli.main import COMMANDS
+from llt_core.cli.show import example
 from llt_core.interfaces import Component, DataError
 from llt_core.plugins.loader import load
 from llt_core.plugins.manifest import Entry, parse_entries, read_manifest
@@ -117,7 +118,7 @@ def _plugin(entry: Entry) -> Iterator[str]:
     yield ""
     yield from (f"- **{label}**: {text}" for label, text in _facts(entry, cls) if text)
     yield ""
-    yield f"```console\n$ {_example(entry)}\n```"
+    yield f"```console\n$ {example(entry, cls)}\n```"
 
 
 def _facts(entry: Entry, cls: Any) -> Iterator[tuple[str, str]]:
@@ -184,21 +185,6 @@ def _parameters(cls: type[Component], entry: Entry) -> Iterator[str]:
             text += f" (the part after the slash of `{entry.name}/NAME`)"
         rows.append((f"`{name}`", _type(field), _default(field), unit, text))
     yield from _table(("parameter", "type", "default", "unit", "description"), rows)
-
-
-def _example(entry: Entry) -> str:
-    match entry.kind:
-        case "task":
-            return f"llt run --task {entry.name} --metric hessian_trace"
-        case "architecture":
-            name = f"{entry.name}/resnet18" if entry.member else entry.name
-            return f"llt run --task digits --arch {name} --metric test_accuracy"
-        case "perturbation":
-            return f"llt run --task digits --perturb {entry.name}:fraction=0.1 --metric test_loss"
-        case "metric":
-            return f"llt run --task digits --metric {entry.name}"
-        case _:
-            return f"llt show {entry.name}"
 
 
 def _shown(entry: Entry) -> str:

@@ -79,14 +79,6 @@ NAMED = "NAME[:KEY=VALUE,…]"
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress")
 def command(
-    task: str,
-    arch: str | None,
-    metrics: tuple[str, ...],
-    perturbations: tuple[str, ...],
-    assignments: tuple[str, ...],
-    seed: int,
-    models: int,
-    pairs: Pairs,
     device: str,
     threads: int,
     store: str | None,
@@ -95,6 +87,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    **request: Any,
 ) -> int:
     """Train one composition and measure it.
 
@@ -109,7 +102,7 @@ def command(
       llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
       llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
     """
-    spec = _spec(task, arch, metrics, perturbations, assignments, seed, models, pairs)
+    spec = _spec(**request)
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, as_json)

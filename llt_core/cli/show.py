@@ -62,7 +62,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "splits": getattr(cls, "split_policy", ""),
         "returns": [quantity.model_dump() for quantity in getattr(cls, "returns", ())],
         "parameters": [_parameter(name, field) for name, field in cls.model_fields.items()],
-        "example": _example(entry),
+        "example": example(entry, cls),
     }
 
 
@@ -85,7 +85,8 @@ def _type_name(annotation: Any) -> str:
     return text.replace("typing.", "")
 
 
-def _example(entry: Entry) -> str:
+def example(entry: Entry, cls: Any) -> str:
+    """Return a command that uses the plugin."""
     match entry.kind:
         case "task":
             return f"llt run --task {entry.name} --metric hessian_trace"
@@ -93,11 +94,14 @@ def _example(entry: Entry) -> str:
             name = f"{entry.name}/resnet18" if entry.member else entry.name
             return f"llt run --task digits --arch {name} --metric test_accuracy"
         case "perturbation":
-            return f"llt run --task digits --perturb {entry.name}:KEY=VALUE --metric test_accuracy"
+            needed = [f"{n}=0.1" for n, field in cls.model_fields.items() if field.is_required()]
+            change = f"{entry.name}:{','.join(needed)}" if needed else entry.name
+            return f"llt run --task digits --perturb {change} --metric test_accuracy"
         case "metric":
-            return f"llt run --task digits --metric {entry.name}"
+            models = {"model": "", "pair": " --models 2", "set": " --models 3"}[cls.scope]
+            return f"llt run --task digits --metric {entry.name}{models}"
         case "executor":
-            return "llt run --task digits --metric hessian_trace"
+            return f"llt show {entry.name}"
 
 
 def _print(one: dict[str, Any]) -> None:
