@@ -1,0 +1,77 @@
+"""Directions in parameter space along which a loss surface is cut."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from llt_plugins.surfaces.parameters import home, trainable, weight_matrices
+
+Normalisation = Literal["filter", "layer", "none"]
+"""What of a Gaussian direction is scaled to the norm that the same part of θ has."""
+
+
+def random_direction(
+    model: nn.Module,
+    generator: torch.Generator,
+    *,
+    normalisation: Normalisation = "filter",
+    biases: bool = False,
+) -> Tensor:
+    """Draw a Gaussian direction, normalised part by part.
+
+    With ``"filter"``, each filter ``dᵢⱼ`` becomes ``dᵢⱼ ‖θᵢⱼ‖ / ‖dᵢⱼ‖`` (Li, Xu, Taylor,
+    Studer and Goldstein 2018, section 4). A filter is one slice along the first axis of a
+    weight: what makes one output channel of a convolution or one output of a linear layer,
+    the vector of one token of an embedding. Without it, networks whose weights are large
+    look flat, although rescaling layers that batch norm or ReLU follow changes nothing.
+
+    Parameters
+    ----------
+    model
+        Its trainable parameters θ give shapes and norms; it is only read.
+    generator
+        On the CPU: the same numbers on every device.
+    normalisation
+        ``"filter"``, ``"layer"`` (each weight tensor as a whole) or ``"none"`` (every entry
+        keeps standard deviation 1, so the norm is about √P).
+    biases
+        Whether biases and the scales and shifts of normalisations move too, each tensor
+        scaled as a whole; otherwise their entries are zero, as in the paper.
+
+    Returns
+    -------
+    Tensor
+        Float64, shape ``(P,)``, where :func:`~llt_plugins.surfaces.parameters.flatten` is.
+    """
+    matrices = weight_matrices(model)
+    parts = []
+    for name, parameter in trainable(model).items():
+        # Drawn also where it is not used: the numbers of a layer are the same either way.
+        draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        draw = draw.to(home(parameter.device))
+        if name not in matrices and not biases:
+            draw = torch.zeros_like(draw)
+        elif normalisation != "none":
+            theta = parameter.detach().to(draw.device).double()
+            rows = len(theta) if normalisation == "filter" and name in matrices else 1
+            draw = _scaled(draw.reshape(rows, -1), theta.reshape(rows, -1))
+        parts.append(draw.reshape(-1))
+    return torch.cat(parts)
+
+
+def _scaled(direction: Tensor, theta: Tensor) -> Tensor:
+    """Give every row of ``direction`` ``(F, n)`` the norm of that row of ``theta``."""
+    lengths = direction.norm(dim=1, keepdim=True)
+    scale: Tensor = theta.norm(dim=1, keepdim=True) / torch.where(lengths > 0, lengths, 1.0)
+    return direction * scale
+
+
+def with_fixed_sign(vector: Tensor) -> Tensor:
+    """Return ``±vector``, its entry of largest magnitude positive.
+
+    An eigenvector has no sign; this choice makes pictures of it repeatable.
+    """
+    return vector if vector[vector.abs().argmax()] >= 0 else -vector

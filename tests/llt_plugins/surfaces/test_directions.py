@@ -1,0 +1,131 @@
+"""Filter normalisation by its definition, and the plane through three points."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
+from llt_plugins.surfaces.parameters import flatten, trainable, unflatten, weight_matrices
+from llt_plugins.surfaces.plane import plane_through
+
+
+def pieces(model, vector):
+    return unflatten(vector, trainable(model))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_filter_has_the_norm_of_the_same_filter_of_the_model(network):
+    model = network()
+    direction = random_direction(model, generator())
+    for name, part in pieces(model, direction).items():
+        theta = model.get_parameter(name)
+        if theta.ndim == 1:
+            assert not part.any(), name
+            continue
+        for filter_, own in zip(part, theta, strict=True):
+            torch.testing.assert_close(filter_.norm(), own.norm(), rtol=1e-12, atol=0)
+            assert abs(torch.dot(filter_.flatten(), own.flatten()) / own.norm() ** 2) < 0.999
+
+
+def test_every_layer_has_the_norm_of_the_same_layer_of_the_model(network):
+    model = network()
+    direction = random_direction(model, generator(), normalisation="layer", biases=True)
+    for name, part in pieces(model, direction).items():
+        theta = model.get_parameter(name)
+        torch.testing.assert_close(part.norm(), theta.norm(), rtol=1e-12, atol=1e-12)
+    parts = pieces(model, direction)
+    assert not torch.allclose(parts["0.weight"][0].norm(), model[0].weight[0].norm(), rtol=1e-3)
+
+
+def test_rescaling_a_layer_rescales_the_direction(network):
+    """Why filters are normalised: the surface is the same for equivalent networks."""
+    model, scaled = network(), network()
+    with torch.no_grad():
+        scaled[0].weight.mul_(7.0)
+    ours = pieces(model, random_direction(model, generator()))["0.weight"]
+    theirs = pieces(scaled, random_direction(scaled, generator()))["0.weight"]
+    torch.testing.assert_close(theirs, 7.0 * ours)
+
+
+def test_plain_directions_are_standard_normal(network):
+    model = network()
+    direction = random_direction(model, generator(), normalisation="none", biases=True)
+    assert direction.shape == flatten(model).shape
+    assert direction.dtype == torch.float64
+    assert abs(direction.mean()) < 4 / len(direction) ** 0.5
+    assert abs(direction.square().mean() - 1) < 4 * (2 / len(direction)) ** 0.5
+
+
+def test_the_draw_of_a_layer_does_not_depend_on_the_options(network):
+    model = network()
+    with_biases = random_direction(model, generator(), biases=True)
+    without = random_direction(model, generator())
+    moved = without != 0
+    assert torch.equal(with_biases[moved], without[moved])
+    assert not torch.equal(random_direction(model, generator(1)), without)
+
+
+def test_zero_filters_stay_zero_and_norms_are_no_matrices():
+    model = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm((3,)), nn.LayerNorm((1, 3)))
+    with torch.no_grad():
+        model[0].weight[1].zero_()
+    direction = pieces(model, random_direction(model, generator()))
+    assert weight_matrices(model) == {"0.weight"}
+    assert not direction["0.weight"][1].any()
+    assert direction["0.weight"][0].any()
+    assert not direction["2.weight"].any()
+
+
+def test_flattening_follows_the_trainable_parameters(network):
+    model = network()
+    model[6].weight.requires_grad_(False)
+    tied = nn.Linear(3, 3)
+    both = nn.Sequential(model, tied, tied)
+    flat = flatten(both)
+    expected = [p.reshape(-1) for p in both.parameters() if p.requires_grad]
+    assert torch.equal(flat, torch.cat([p.double() for p in expected]))
+    for name, part in unflatten(flat, trainable(both)).items():
+        assert torch.equal(part, both.get_parameter(name))
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        flatten(tied.requires_grad_(False))
+
+
+def test_the_memory_layout_is_kept(network):
+    model = network().to(memory_format=torch.channels_last)
+    parts = unflatten(flatten(model), trainable(model))
+    assert parts["0.weight"].stride() == model[0].weight.stride()
+    assert torch.equal(parts["0.weight"], model[0].weight)
+
+
+def test_the_plane_contains_its_corners():
+    first, second, third = torch.randn(3, 50, generator=generator(), dtype=torch.float64)
+    plane = plane_through(first, second, third)
+    torch.testing.assert_close(plane.directions @ plane.directions.T, torch.eye(2).double())
+    for corner, vector in zip(plane.corners, (first, second, third), strict=True):
+        torch.testing.assert_close(plane.origin + corner @ plane.directions, vector)
+    assert torch.equal(plane.corners[0], torch.zeros(2).double())
+    assert plane.corners[1, 1] == 0
+    distance = torch.dist(second, third)
+    torch.testing.assert_close(torch.dist(plane.corners[1], plane.corners[2]), distance)
+
+
+def test_three_points_that_span_no_plane_are_refused():
+    first, second = torch.randn(2, 9, generator=generator(), dtype=torch.float64)
+    for third in (first, second, 0.3 * first + 0.7 * second, 5 * first - 4 * second):
+        with pytest.raises(ValueError, match="on one line"):
+            plane_through(first, second, third)
+    with pytest.raises(ValueError, match="on one line"):
+        plane_through(first, first, second)
+    with pytest.raises(ValueError, match=r"\[9, 9, 8\]"):
+        plane_through(first, second, second[:8])
+
+
+def test_the_sign_of_an_eigenvector_is_settled():
+    vector = torch.tensor([0.1, -0.9, 0.3])
+    assert torch.equal(with_fixed_sign(vector), -vector)
+    assert torch.equal(with_fixed_sign(-vector), -vector)
