@@ -13,6 +13,8 @@ from llt_core.version import __version__
 COMMANDS = {
     "run": "Train one composition and measure it.",
     "results": "List what the store holds.",
+    "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
+    "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "list-plugins": "List every task, architecture, perturbation, metric and executor.",
     "show": "Show the parameters of one plugin.",

@@ -1,0 +1,133 @@
+"""One result as text: numbers, origin, arrays and plots."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from llt_core.cli.tables import describe, format_value
+from llt_core.errors import LltError
+from llt_core.report import Result, describe_array, label
+from llt_core.report.terminal import draw
+from llt_core.store import Record
+
+LONGEST = 60
+"""Characters of a detail that are shown; --json has all of them."""
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print everything about one cell, its figures included."""
+    record = result.record
+    status = "" if record.status == "done" else f" [red]{record.status}[/]"
+    console.print(f"[bold]{escape(label(record))}[/]{status} · {record.digest}", soft_wrap=True)
+    console.print(escape(describe(record.composition)), style="dim")
+    console.print()
+    if record.cell.kind == "measure":
+        _print_measurements(record, console)
+    else:
+        _print_training(result, console)
+    for panel in result.panels:
+        console.print()
+        try:
+            lines = draw(panel, console.width)
+        except LltError as error:  # the numbers are worth showing all the same
+            lines = [Text(f"{error.what}: not drawn", style="yellow")]
+        for line in lines:
+            console.print(line, soft_wrap=True)
+    if result.arrays:
+        console.print()
+        _print_arrays(result, console)
+    console.print()
+    for name, text in _origin(result):
+        line = Text.assemble((f"{name}: ", "dim"), text)
+        console.print(line, soft_wrap=name in ("folder", "command"))
+
+
+def _print_measurements(record: Record, console: Console) -> None:
+    table = _table("quantity", "value ± std. error", "unit", "n", "status")
+    for m in record.measurements:
+        colour = "" if m.status == "ok" else "yellow"
+        value = format_value(m.value, m.standard_error)
+        table.add_row(m.name, value, m.unit, f"{m.n} {m.counted}", Text(m.status, style=colour))
+    console.print(table)
+    for m in record.measurements:
+        if m.details:
+            details = ", ".join(f"{key} = {_short(value)}" for key, value in m.details.items())
+            console.print(Text.assemble((f"{m.name}: ", "dim"), details))
+
+
+def _print_training(result: Result, console: Console) -> None:
+    record = result.record
+    if record.history:
+        last = record.history[-1]
+        loss, accuracy = (format_value(v, None) for v in (last.train_loss, last.train_accuracy))
+        console.print(
+            f"{len(record.history)} epochs in {record.seconds:.1f} s; in the last one "
+            f"training loss {loss} nats, accuracy {accuracy} percent"
+        )
+    if record.checkpoint is None:
+        console.print("no checkpoint: the loss stopped being finite", style="yellow")
+        return
+    kept = record.checkpoint
+    path = result.folder / kept.file
+    size = f"{path.stat().st_size / 2**20:.2f} MiB" if path.is_file() else "[red]missing[/]"
+    console.print(
+        f"checkpoint: {kept.file}, {size}, after epoch {kept.epoch}, "
+        f"{kept.parameters:,} trainable parameters, sha256 {kept.sha256[:16]}…"
+    )
+
+
+def _print_arrays(result: Result, console: Console) -> None:
+    table = _table("array", "shape", "type", "range")
+    for name, array in result.arrays.items():
+        facts = describe_array(name, array)
+        shape = " × ".join(map(str, facts["shape"])) or "one number"
+        spread = "–" if facts["min"] is None else f"{facts['min']:.4g} … {facts['max']:.4g}"
+        lost = f", {facts['not_finite']} not finite" if facts["not_finite"] else ""
+        table.add_row(name, shape, facts["dtype"], spread + lost)
+    console.print(table)
+
+
+def _origin(result: Result) -> list[tuple[str, str]]:
+    """Return what one wants to know first about where a result comes from."""
+    record, origin = result.record, result.record.provenance
+    versions = origin.get("versions", {})
+    made = [f"llt {origin.get('llt', '?')}"]
+    made += [f"{name} {versions[name]}" for name in ("torch", "numpy") if name in versions]
+    where = [origin.get("device", "?"), record.composition["train"].get("dtype", "")]
+    if "threads" in origin:
+        where.append(f"{origin['threads']} thread(s)")
+    data = origin.get("data", {})
+    verified = "published files" if data.get("verified") else "files NOT verified"
+    sizes = [f"{count} {name}" for name, count in data.get("sizes", {}).items()]
+    seeds = [f"{name} {origin[name]}" for name in ("seed", "sample_seed") if name in origin]
+    lines = [
+        ("finished", f"{origin.get('finished', '?')}, {record.seconds:.1f} s"),
+        ("versions", ", ".join(made)),
+        ("device", ", ".join(filter(None, where))),
+        ("data", ", ".join([f"{data.get('fingerprint', '?')[:19]}…", verified, *sizes])),
+        ("derived seeds", ", ".join(seeds)),
+        ("models", ", ".join(digest[:8] for digest in getattr(record.cell, "models", ()))),
+        ("command", origin.get("command", "")),
+        ("folder", str(result.folder)),
+    ]
+    return [(name, text) for name, text in lines if text]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

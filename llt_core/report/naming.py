@@ -1,0 +1,46 @@
+"""What a result is called: the title of its picture, and the words beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llt_core.report.find import label
+from llt_core.spec import MeasureCell
+from llt_core.store import Record
+
+
+def title(record: Record) -> str:
+    """Return what was done: the metric with the parameters that were set, or ``training``."""
+    if not isinstance(record.cell, MeasureCell):
+        return "training"
+    return label(record).rpartition(" seed ")[0]
+
+
+def subtitle(record: Record) -> str:
+    """Return what it was done to: task, perturbations, architecture, seeds, and n."""
+    composition = record.composition
+    data = [composition["task"], *composition["perturbations"]]
+    seeds = "+".join(map(str, composition["seeds"]))
+    parts = [
+        " + ".join(map(_called, data)),
+        _called(composition["architecture"]),
+        f"{'seeds' if '+' in seeds else 'seed'} {seeds}",
+    ]
+    counts = dict.fromkeys(f"n = {m.n} {m.counted}" for m in record.measurements if m.n)
+    return " · ".join([*parts, *counts])
+
+
+def file_stem(record: Record) -> str:
+    """Return a file name without its ending: what was measured, and the first digits."""
+    metric = record.composition.get("metric", {"name": "training"})["name"]
+    return f"{metric.rpartition('/')[2]}-{record.digest[:8]}"
+
+
+def _called(part: dict[str, Any]) -> str:
+    inside = ", ".join(f"{key}={_short(value)}" for key, value in part["parameters"].items())
+    short: str = part["name"].rpartition("/")[2]
+    return f"{short}({inside})" if inside else short
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

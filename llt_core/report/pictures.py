@@ -1,0 +1,153 @@
+"""A whole result as one picture file. Importing this imports matplotlib."""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from llt_core.errors import LltError, RequestError
+from llt_core.report.axes import draw_panel
+from llt_core.report.naming import subtitle, title
+from llt_core.report.result import Result
+
+FORMATS = ("png", "pdf", "svg")
+MOST_COLUMNS = 3
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "0.3",
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "font.size": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "pdf.fonttype": 42,  # text stays text
+    "savefig.dpi": 160,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "llt",  # else two pictures of one result differ
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+def picture(result: Result) -> Figure:
+    """Return one matplotlib figure with a panel for each stored figure.
+
+    No display is needed and pyplot knows nothing of it.
+
+    Raises
+    ------
+    RequestError
+        The cell has no figures.
+    DrawingError
+        A figure and the stored arrays do not go together.
+    """
+    if not result.panels:
+        raise _nothing_to_draw(result)
+    with matplotlib.rc_context(STYLE):
+        count = len(result.panels)
+        columns = next(n for n in (1, 2, MOST_COLUMNS) if n * n >= count or n == MOST_COLUMNS)
+        rows = -(-count // columns)
+        width = 4.8 * columns + (1.2 if columns == 1 else 0)
+        heading = _heading(result, width)
+        height = 3.6 * rows * _stretch(result) + 0.17 * len(heading.splitlines())
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=(width, height), layout=layout)
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel, axes in zip(result.panels, grid, strict=False):
+            draw_panel(panel, axes)
+        for axes in grid[count:]:
+            axes.remove()
+        figure.suptitle(heading, fontsize=9, linespacing=1.4)
+    return figure
+
+
+def save(result: Result, path: Path) -> None:
+    """Draw ``result`` into ``path``, as its ending says, beside it first, then renamed.
+
+    The file names the cell in its metadata, and the same result gives the same bytes with
+    the same version of matplotlib.
+
+    Raises
+    ------
+    RequestError
+        The ending is not one of :data:`FORMATS`, or there is nothing to draw.
+    LltError
+        The folder is missing or cannot be written.
+    """
+    form = path.suffix.lstrip(".").lower()
+    if form not in FORMATS:
+        raise RequestError(
+            f"the ending of {path.name!r} names no picture format",
+            expected=f"one of {', '.join(FORMATS)}",
+            next_step=f"-o {path.stem or 'picture'}.png",
+        )
+    figure = picture(result)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(beside, format=form, metadata=_metadata(result, form))
+        beside.replace(path)
+    except OSError as error:
+        raise LltError(
+            f"cannot write the picture: {error.strerror or error}",
+            where=str(path),
+            expected="a folder that exists and can be written",
+            next_step="-o FILE",
+        ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _stretch(result: Result) -> float:
+    """Return how much higher panels must be so that the names of bars do not overlap."""
+    bars = (p for p in result.panels if p.figure.kind == "bars")
+    most = max((len(p.column(p.figure.y[0])) for p in bars), default=0)
+    return min(max(most / 20, 1.0), 5.0)
+
+
+def _heading(result: Result, width: float) -> str:
+    below = textwrap.wrap(subtitle(result.record), int(width * 15))
+    return "\n".join((title(result.record), *below))
+
+
+def _metadata(result: Result, form: str) -> dict[str, Any]:
+    """Return the fields each format has, without the time of day."""
+    record = result.record
+    what = f"{title(record)} · {subtitle(record)}"
+    made = f"llt {record.provenance.get('llt', '')}".strip()
+    match form:
+        case "pdf":
+            fields = {"Title": what, "Subject": f"llt cell {record.digest}", "Creator": made}
+            return fields | {"CreationDate": None}
+        case "svg":
+            return {
+                "Title": what,
+                "Identifier": f"llt cell {record.digest}",
+                "Creator": made,
+                "Date": None,
+            }
+        case _:
+            return {"Title": what, "Source": f"llt cell {record.digest}", "Software": made}
+
+
+def _nothing_to_draw(result: Result) -> RequestError:
+    short = result.record.digest[:8]
+    return RequestError(
+        f"cell {short} has no figures",
+        where=str(result.folder),
+        expected="a train cell, or one whose metric says how its arrays are drawn",
+        next_step=f"llt show-result {short}",
+    )
