@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from torch.func import functional_call
 
 from llt_plugins.curvature.types import Report, WeightedLoss, ignore
 from llt_plugins.paths.curves import Path, combine
+from llt_plugins.paths.randomness import seeded_globally
 
 Epoch = Callable[[torch.Generator], Iterable[WeightedLoss]]
 """One pass over the data: the losses of its minibatches, in an order the generator draws."""
@@ -105,7 +105,7 @@ def train_path(
     velocity = torch.zeros_like(control[1:-1])
     model = path.model().train()
     means: list[float] = []
-    with _own_randomness(generator, control.device), torch.enable_grad():
+    with seeded_globally(generator, control.device), torch.enable_grad():
         for number in range(1, epochs + 1):
             rate = learning_rate * rate_factor(number, epochs)
             total, weight = torch.zeros((), device=control.device), 0.0
@@ -158,16 +158,3 @@ class _Called(nn.Module):
     def forward(self, function: Callable[[nn.Module], Tensor]) -> Tensor:
         """Return ``function(model)``."""
         return function(self.model)
-
-
-@contextmanager
-def _own_randomness(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, which dropout draws from, and restore them afterwards."""
-    seed = int(torch.randint(2**62, (), generator=generator))
-    accelerator = device.type if device.type != "cpu" else "cuda"
-    devices = [device] if device.type != "cpu" else []
-    with torch.random.fork_rng(devices=devices, device_type=accelerator):
-        torch.default_generator.manual_seed(seed)
-        if device.type != "cpu":
-            getattr(torch, device.type).manual_seed(seed)
-        yield
