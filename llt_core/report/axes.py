@@ -191,8 +191,12 @@ def _draw_surface(panel: Panel, axes: Axes) -> None:
     assert figure.z is not None
     x, y, z = panel.column(figure.x), panel.column(figure.y[0]), panel.column(figure.z)
     scale = ColourScale.of(z)
-    if min(z.shape) < 2:  # no area to draw contours on
-        axes.scatter(*np.meshgrid(x, y), c=z, **_colours(scale))
+    axes.set_xlabel(figure.x_label or figure.x)
+    axes.set_ylabel(figure.y_label or figure.y[0])
+    if min(z.shape) < 2:  # there is no area to draw contours on
+        columns, rows = np.meshgrid(x, y)
+        _add_bar(axes.scatter(columns, rows, c=z, **_colours(scale)), panel, axes)
+        return
     held = np.ma.masked_invalid(z)
     axes.set_facecolor(MISSING)
     levels = _levels(scale)
@@ -200,8 +204,6 @@ def _draw_surface(panel: Panel, axes: Axes) -> None:
     lines = axes.contour(x, y, held, levels=levels[1:-1], colors="0.15", linewidths=0.5, alpha=0.6)
     axes.clabel(lines, fontsize=7, fmt="%.3g")
     _mark_lowest(x, y, z, axes)
-    axes.set_xlabel(figure.x_label or figure.x)
-    axes.set_ylabel(figure.y_label or figure.y[0])
     _add_bar(filled, panel, axes)
 
 

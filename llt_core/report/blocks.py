@@ -23,9 +23,13 @@ def draw_bars(panel: Panel, width: int) -> list[Text]:
     values = panel.column(name)
     (band,) = panel.bands()
     names = panel.entries(len(values))
-    texts = [f"{value:.4g}" for value in values]
+    texts = [f"{value:.4g}" if np.isfinite(value) else "not finite" for value in values]
     if band is not None:
-        texts = [f"{t} ± {e:.2g}" for t, e in zip(texts, band, strict=True)]
+        sure = np.isfinite(values) & np.isfinite(band)
+        texts = [
+            f"{text} ± {error:.2g}" if known else text
+            for text, error, known in zip(texts, band, sure, strict=True)
+        ]
     shown = slice(0, MOST_BARS)
     lines = _bars(names[shown], values[shown], texts[shown], width)
     if len(values) > MOST_BARS:
@@ -101,8 +105,7 @@ def _matrix(panel: Panel, z: Floats, scale: ColourScale, width: int) -> list[Tex
         ]
     else:
         body = _shaded(z, scale, width - margin)
-        step = len(z) / len(body)
-        names = [names[int(step * (row + 0.5))] for row in range(len(body))]
+        names = [names[row] for row in _spread(len(z), MOST_ROWS)]
     return [
         Text.assemble((_cut(name, margin - 1).rjust(margin - 1) + " ", "dim"), row.rstrip())
         for name, row in zip(names, body, strict=True)
@@ -111,10 +114,15 @@ def _matrix(panel: Panel, z: Floats, scale: ColourScale, width: int) -> list[Tex
 
 def _shaded(z: Floats, scale: ColourScale, width: int) -> list[str]:
     """Return rows of shades, two characters a column where they fit, fewer points if not."""
-    rows = np.linspace(0, len(z) - 1, min(len(z), MOST_ROWS)).round().astype(int)
-    columns = np.linspace(0, z.shape[1] - 1, min(z.shape[1], width)).round().astype(int)
+    columns = _spread(z.shape[1], width)
     wide = max(min(width // len(columns), 2), 1)
-    return ["".join(s * wide for s in row) for row in _shades(z[np.ix_(rows, columns)], scale)]
+    shades = _shades(z[np.ix_(_spread(len(z), MOST_ROWS), columns)], scale)
+    return ["".join(shade * wide for shade in row) for row in shades]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return ``most`` of ``count`` indices, the first and the last among them; all if they fit."""
+    return [round(place) for place in np.linspace(0, count - 1, min(count, most))]
 
 
 def _shades(z: Floats, scale: ColourScale) -> list[list[str]]:

@@ -56,7 +56,7 @@ def picture(result: Result) -> Figure:
         raise _nothing_to_draw(result)
     with matplotlib.rc_context(STYLE):
         count = len(result.panels)
-        columns = next(n for n in (1, 2, MOST_COLUMNS) if n * n >= count or n == MOST_COLUMNS)
+        columns = 2 if count == 4 else min(count, MOST_COLUMNS)
         rows = -(-count // columns)
         width = 4.8 * columns + (1.2 if columns == 1 else 0)
         heading = _heading(result, width)

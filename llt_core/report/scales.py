@@ -52,7 +52,7 @@ class Axis:
         return np.where(np.isfinite(place), place, np.nan)
 
     def ticks(self, most: int) -> list[float]:
-        """Return at most ``most`` round numbers on the axis, or its ends if none are round.
+        """Return about ``most`` round numbers on the axis, or its ends if none are round.
 
         >>> Axis(0.3, 5.2).ticks(4)
         [2.0, 4.0]
