@@ -20,23 +20,25 @@ class Calibration:
     ----------
     error
         Expected calibration error, in [0, 1].
-    standard_error
+    spread
         One standard deviation of ``error`` by the delta method over examples; None for
         fewer than two.
     floor
         The error that perfectly calibrated predictions with these confidences would show on
         average, by chance alone.
-    confidence, accuracy
-        Means within each bin, float64, shape ``(bins,)``; NaN where a bin is empty.
+    confidence, accuracy, accuracy_error
+        Means within each bin, and the binomial standard error of the accuracy, float64,
+        shape ``(bins,)``; NaN where a bin is empty.
     count
         Examples in each bin, float64, shape ``(bins,)``.
     """
 
     error: float
-    standard_error: float | None
+    spread: float | None
     floor: float
     confidence: Tensor
     accuracy: Tensor
+    accuracy_error: Tensor
     count: Tensor
 
 
@@ -86,12 +88,14 @@ def calibration(
     terms = torch.sign(excess)[index] * (correct - confidence)
     spread = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else None
     chance = total(confidence * (1.0 - confidence)).sqrt().sum() * math.sqrt(2.0 / math.pi) / n
+    accuracy = total(correct) / count
     return Calibration(
         error=error,
-        standard_error=spread,
+        spread=spread,
         floor=float(chance),
         confidence=total(confidence) / count,
-        accuracy=total(correct) / count,
+        accuracy=accuracy,
+        accuracy_error=(accuracy * (1.0 - accuracy) / count).sqrt(),
         count=count,
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from llt_plugins.similarity.hsic import hsic, mean_hsic
-from llt_plugins.similarity.representation import Block, Representation
+from llt_plugins.similarity.representation import Block, Missing, Representation
 
 _CHUNK = 25
 """Bootstrap replicates computed at once: it bounds memory."""
@@ -34,6 +34,8 @@ class Cka:
         Number of samples.
     reason
         Why there is no value; None where there is one.
+    finite
+        False where that is because features hold NaN or infinite entries.
     """
 
     value: float
@@ -41,10 +43,15 @@ class Cka:
     influence: Tensor
     n: int
     reason: str | None = None
+    finite: bool = True
 
 
 def cka(
-    x: Representation, y: Representation, *, debiased: bool, sources: Tensor | None = None
+    x: Representation | Missing,
+    y: Representation | Missing,
+    *,
+    debiased: bool,
+    groups: Tensor | None = None,
 ) -> Cka:
     """Return ``HSIC(K, L) / √(HSIC(K, K) HSIC(L, L))`` (Kornblith et al. 2019, eq. 4).
 
@@ -61,9 +68,9 @@ def cka(
         Features of the same samples, from :func:`represent`.
     debiased
         Unbiased HSIC in all three places (Nguyen et al. 2021), or biased.
-    sources
-        Int64, shape ``(n, 2)``: the two originals each sample was mixed from. Samples that
-        share one are not independent: see :func:`standard_error`.
+    groups
+        Int64, shape ``(n,)``: samples with one number were drawn together and are not
+        independent: see :func:`standard_error`.
 
     Raises
     ------
@@ -72,79 +79,91 @@ def cka(
 
     Examples
     --------
+    >>> from llt_plugins.similarity.representation import represent
     >>> features = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     >>> x, turned = represent(features), represent(-2.0 * features.flip(1))
     >>> round(cka(x, turned, debiased=False).value, 9)
     1.0
     """
+    if isinstance(x, Missing):
+        return _undefined(x)
+    if isinstance(y, Missing):
+        return _undefined(y)
     (xy, d_xy), (xx, d_xx), (yy, d_yy) = (
         mean_hsic(a, b, debiased=debiased) for a, b in ((x, y), (x, x), (y, y))
     )
     if not (xx > 0 and yy > 0):
-        reason = (
-            "the debiased HSIC of the features with themselves is not positive: too few samples"
-        )
-        return Cka(math.nan, math.nan, torch.empty(0), len(x), reason)
+        return _undefined(Missing("debiased HSIC is not positive: there are too few samples"))
     scale = math.sqrt(xx) * math.sqrt(yy)
     value = xy / scale
     influence = d_xy / scale - 0.5 * value * (d_xx / xx + d_yy / yy)
-    return Cka(value, standard_error(influence, sources), influence, len(x))
-
-
-def undefined(reason: str, n: int) -> Cka:
-    """Return the answer for features that cannot be compared."""
-    return Cka(math.nan, math.nan, torch.empty(0), n, reason)
+    return Cka(value, standard_error(influence, groups), influence, len(x))
 
 
 def cka_matrix(
-    xs: Sequence[Representation | str],
-    ys: Sequence[Representation | str],
+    xs: Sequence[Representation | Missing],
+    ys: Sequence[Representation | Missing],
     *,
     debiased: bool,
-    sources: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> list[list[Cka]]:
     """Return the CKA of every member of ``xs`` (rows) with every member of ``ys`` (columns).
 
-    A member that could not be represented is given as the reason in words; its row or
-    column is undefined, and all others are what they would be without it.
+    The row or column of a missing member is undefined, and all others are what they would
+    be without it.
     """
-
-    def entry(x: Representation | str, y: Representation | str) -> Cka:
-        for side in (x, y):
-            if isinstance(side, str):
-                return undefined(side, 0)
-        assert isinstance(x, Representation)
-        assert isinstance(y, Representation)
-        return cka(x, y, debiased=debiased, sources=sources)
-
-    return [[entry(x, y) for y in ys] for x in xs]
+    return [[cka(x, y, debiased=debiased, groups=groups) for y in ys] for x in xs]
 
 
-def standard_error(influence: Tensor, sources: Tensor | None = None) -> float:
+def mean_cka(parts: Sequence[Cka], *, groups: Tensor | None = None) -> Cka:
+    """Return the mean of several similarities on the same samples, such as one for each layer.
+
+    Those that are undefined are left out; the mean is undefined if all are. The error
+    follows from the summed influences, so it knows that layers vary together.
+    """
+    defined = [part for part in parts if part.reason is None]
+    broken = [part for part in parts if not part.finite]
+    if broken or not defined:
+        none = Missing("there is nothing to average over")
+        return (broken or list(parts) or [_undefined(none)])[0]
+    influence = torch.stack([part.influence for part in defined]).mean(0)
+    value = sum(part.value for part in defined) / len(defined)
+    return Cka(value, standard_error(influence, groups), influence, defined[0].n)
+
+
+def _undefined(missing: Missing) -> Cka:
+    nan = math.nan
+    return Cka(nan, nan, torch.empty(0), 0, missing.reason, missing.finite)
+
+
+def standard_error(influence: Tensor, groups: Tensor | None = None) -> float:
     """Return the standard error that the influence of each sample amounts to.
 
-    Independent samples: ``√(n/(n−1) Σ φᵢ²)``. Mixed samples share originals; then products
-    ``φᵢφⱼ`` of samples with a common original are added (the dyadic estimator of Fafchamps
-    and Gubert 2007, eq. 2.5), and the larger of the two is returned, since the second may
-    come out too small, even negative, by chance.
+    Independent samples: ``√(n/(n−1) Σ φᵢ²)``. Mixed inputs are not independent: a batch
+    shares its λ, and each original is in two of them. Then the sums over the G groups are
+    the independent terms, ``√(G/(G−1) Σ_g (Σ_{i∈g} φᵢ)²)`` (Liang and Zeger 1986), and the
+    larger of the two is returned, because few groups may agree by chance.
+
+    Simulated with pairs of small networks on mixtures of 128 digits to a batch, 95 %
+    intervals so made cover .90–.96 with 3 batches and .91–.97 with 5, where those that take
+    samples for independent cover .77–.84 on softmax outputs: λ moves these most.
 
     Parameters
     ----------
     influence
         Shape ``(n,)``.
-    sources
-        Shape ``(n, 2)``: numbers of the two originals of each sample; None for independent
-        samples.
+    groups
+        Shape ``(n,)`` or longer; None for independent samples. One group alone is taken for
+        independent samples, for want of anything to compare it with.
     """
     n = len(influence)
-    variance = influence.square().sum()
-    if sources is not None:
-        first, second = (column.to(influence.device) for column in sources[:n].T)
-        two = influence * (first != second)
-        totals = influence.new_zeros(int(sources.max()) + 1)
-        totals = totals.index_add(0, first, influence).index_add(0, second, two)
-        variance = torch.maximum(variance, totals.square().sum() - two.square().sum())
-    return math.sqrt(variance.item() * n / max(1, n - 1))
+    variance = influence.square().sum() * n / max(1, n - 1)
+    count = 0 if groups is None else int(groups[:n].max()) + 1
+    if groups is not None and count > 1:
+        totals = influence.new_zeros(count)
+        totals = totals.index_add(0, groups[:n].to(influence.device), influence)
+        variance = torch.maximum(variance, totals.square().sum() * count / (count - 1))
+    return math.sqrt(variance.item())
 
 
 def bootstrap_standard_error(

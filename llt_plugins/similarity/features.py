@@ -47,6 +47,11 @@ def outputs(model: nn.Module, batches: Iterable[Inputs]) -> Tensor:
     return torch.cat([part.to("cpu", dtype) for part in parts])
 
 
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes: axis 1 of ``(N, C)`` and ``(N, C, H, W)``, else the last."""
+    return logits.double().softmax(dim=-1 if logits.ndim == 3 else 1)
+
+
 def layers(
     model: nn.Module,
     batches: Sequence[Inputs],

@@ -36,15 +36,15 @@ def draw_mixtures(
     examples: int,
     generator: torch.Generator,
     *,
-    batches: int = 5,
+    samples: int = 640,
     batch_size: int = 128,
     alpha: float = 16.0,
 ) -> list[Mixture]:
     """Draw which examples are mixed, and how much of each (Zhang et al. 2018; Yang et al. 2021).
 
     Each batch is a random draw without replacement, mixed with a permutation of itself by
-    one ``λ ~ Beta(α, α)``. No example is in two batches; a split with too few examples gives
-    fewer or smaller batches.
+    one ``λ ~ Beta(α, α)``. No example is in two batches, so a split of fewer than
+    ``samples`` examples gives fewer mixtures.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def draw_mixtures(
         Number of examples N of the split.
     generator
         On the CPU. Nothing else is random.
-    batches, batch_size
-        How many mixtures: at most ``batches * batch_size``.
+    samples, batch_size
+        How many mixtures in all, and in each batch (the last one may be smaller).
     alpha
         α > 0; 16 keeps λ near one half (standard deviation .09).
 
@@ -64,17 +64,19 @@ def draw_mixtures(
     """
     if examples < 1:
         raise ValueError("there are no examples to mix")
-    if batches < 1 or batch_size < 1 or not alpha > 0:
+    if samples < 1 or batch_size < 1 or not alpha > 0:
         raise ValueError(
-            f"{batches} batches of {batch_size} with alpha {alpha}: expected positive numbers"
+            f"{samples} samples in batches of {batch_size} with alpha {alpha}: "
+            "expected positive numbers"
         )
-    order = torch.randperm(examples, generator=generator)[: batches * batch_size]
+    order = torch.randperm(examples, generator=generator)[:samples]
+    parts = torch.split(order, batch_size)
     # torch draws no Beta variable from a given generator; numpy's is seeded from it.
     seed = int(torch.randint(2**62, (1,), generator=generator))
-    shares = np.random.default_rng(seed).beta(alpha, alpha, size=batches)
+    shares = np.random.default_rng(seed).beta(alpha, alpha, size=len(parts))
     return [
         Mixture(first, first[torch.randperm(len(first), generator=generator)], float(share))
-        for first, share in zip(torch.split(order, batch_size), shares, strict=False)
+        for first, share in zip(parts, shares, strict=True)
     ]
 
 
@@ -101,8 +103,7 @@ def mix(first: Inputs, second: Inputs, share: float) -> Inputs:
     return first * share + second * (1.0 - share)
 
 
-def sources(mixtures: list[Mixture]) -> Tensor:
-    """Return the two originals of every mixed input, int64, shape ``(n, 2)``."""
-    return torch.stack(
-        [torch.cat([m.first for m in mixtures]), torch.cat([m.second for m in mixtures])], dim=1
-    )
+def groups(mixtures: list[Mixture]) -> Tensor:
+    """Return the number of the batch of every mixed input, int64, shape ``(n,)``."""
+    sizes = torch.tensor([len(mixture.first) for mixture in mixtures])
+    return torch.repeat_interleave(torch.arange(len(mixtures)), sizes)

@@ -42,12 +42,8 @@ class Block:
     """
 
     def __init__(self, features: Tensor | None = None, gram: Tensor | None = None) -> None:
-        if features is None and gram is None:
-            raise ValueError("a block needs features (n, p) or a Gram matrix (n, n)")
         self.features, self._gram = features, gram
-        self.diagonal = (
-            gram.diagonal().clone() if features is None and gram is not None else _squares(features)
-        )
+        self.diagonal = self.gram.diagonal() if features is None else features.square().sum(1)
 
     def __len__(self) -> int:
         """Return the number of samples n."""
@@ -57,7 +53,8 @@ class Block:
     def gram(self) -> Tensor:
         """The matrix itself, ``(n, n)``."""
         if self._gram is None:
-            assert self.features is not None
+            if self.features is None:
+                raise ValueError("a block needs features (n, p) or a Gram matrix (n, n)")
             self._gram = self.features @ self.features.T
         return self._gram
 
@@ -208,8 +205,3 @@ def _centred(gram: Tensor) -> Tensor:
     """Return ``H K H`` with ``H = I − 11ᵀ/n``."""
     gram = gram - gram.mean(0, keepdim=True)
     return gram - gram.mean(1, keepdim=True)
-
-
-def _squares(features: Tensor | None) -> Tensor:
-    assert features is not None
-    return features.square().sum(1)

@@ -1,0 +1,157 @@
+"""How well a model knows how often it is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from llt_core.interfaces import (
+    Figure,
+    MeasureContext,
+    Measurement,
+    Metric,
+    Needs,
+    Quantity,
+    TaskDescription,
+    parameter,
+)
+from llt_plugins.metrics.outputs import all_finite, correct_of, outputs
+
+if TYPE_CHECKING:
+    from llt_plugins.similarity.calibration import Calibration
+
+
+class CalibrationError(Metric):
+    """Expected calibration error: the mean gap between confidence and accuracy, in percent.
+
+    Predictions are sorted into bins by confidence (the largest softmax output); the value
+    is the mean of |accuracy − mean confidence| over bins, weighted by their examples (Guo
+    et al. 2017, eq. 3: 15 bins of equal width). `calibration_error_adaptive` uses bins of
+    equally many examples (Nguyen and O'Connor 2015), which depends less on where the
+    confidences crowd. `calibration_error_overconfidence` is mean confidence minus accuracy:
+    signed, unbiased, without bins. `arrays` hold the reliability diagram.
+
+    Pitfalls: the absolute value makes both binned errors biased upward, the more so the
+    fewer examples; `details["floor"]` is the value that a perfectly calibrated model with
+    the same confidences would show by chance. Between models whose values are near that
+    floor nothing can be told. The standard error (delta method over examples) covers
+    sampling, not this bias. On a training split that is fitted, confidence and accuracy
+    both approach 100 and the error vanishes without meaning much. Cost: one pass over the
+    split.
+    """
+
+    summary = "Expected calibration error: mean gap between confidence and accuracy"
+    needs = Needs(splits=("test",), modalities=frozenset({"image"}))
+    returns = (
+        Quantity(
+            name="calibration_error",
+            unit="percent",
+            description="Expected calibration error over bins of equal width",
+            direction="lower",
+        ),
+        Quantity(
+            name="calibration_error_adaptive",
+            unit="percent",
+            description="Expected calibration error over bins of equally many examples",
+            direction="lower",
+        ),
+        Quantity(
+            name="calibration_error_overconfidence",
+            unit="percent",
+            description="Mean confidence minus accuracy",
+        ),
+    )
+
+    split: str = parameter("test", description="Split whose examples are predicted")
+    bins: int = parameter(15, ge=1, description="Number of bins of confidence", unit="bins")
+
+    @classmethod
+    def minimal(cls) -> Self:
+        """Return an instance with few bins."""
+        return cls(bins=3)
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the one split that ``split`` names."""
+        return (self.split,)
+
+    def cost(self, task: TaskDescription) -> float:
+        """Return one pass over a split."""
+        return 1.0 if self.split == "train" else 0.2
+
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return the three errors, the binned ones with their reliability diagrams."""
+        from llt_plugins.similarity.calibration import calibration
+        from llt_plugins.similarity.predictions import mean_and_error
+
+        logits = outputs(context, self.split)
+        exact = self.split == "train"
+        details: dict[str, Any] = {
+            "split": self.split,
+            "error_kind": "exact over the split" if exact else "sampling of the split",
+        }
+        if not all_finite(logits):
+            return [
+                Measurement(
+                    name=q.name, value=None, unit=q.unit, status="not_finite", details=details
+                )
+                for q in self.returns
+            ]
+        confidence = logits.double().softmax(1).amax(1)
+        correct = correct_of(context, self.split)
+        by_width = calibration(confidence, correct, bins=self.bins, binning="width")
+        by_mass = calibration(confidence, correct, bins=self.bins, binning="mass")
+        results = [
+            self._binned("calibration_error", by_width),
+            self._binned("calibration_error_adaptive", by_mass),
+        ]
+        excess, error = mean_and_error(100.0 * (confidence - correct))
+        results.append(
+            {
+                "name": "calibration_error_overconfidence",
+                "value": excess,
+                "standard_error": error,
+                "details": {
+                    "confidence": 100.0 * float(confidence.mean()),
+                    "accuracy": 100.0 * float(correct.mean()),
+                },
+            }
+        )
+        return [
+            Measurement(
+                **result
+                | {
+                    "unit": "percent",
+                    "n": len(confidence),
+                    "details": details | result["details"],
+                    "standard_error": 0.0 if exact else result["standard_error"],
+                }
+            )
+            for result in results
+        ]
+
+    def _binned(self, name: str, found: Calibration) -> dict[str, Any]:
+        """Return the parts of a measurement that only the binning decides."""
+        filled = found.count > 0
+        return {
+            "name": name,
+            "value": 100.0 * found.error,
+            "standard_error": None if found.spread is None else 100.0 * found.spread,
+            "details": {"bins": self.bins, "floor": 100.0 * found.floor},
+            "arrays": {
+                "confidence": 100.0 * found.confidence[filled].numpy(),
+                "accuracy": 100.0 * found.accuracy[filled].numpy(),
+                "accuracy_error": 100.0 * found.accuracy_error[filled].numpy(),
+                "count": found.count[filled].numpy(),
+            },
+            "figures": (
+                Figure(
+                    kind="line",
+                    title="Reliability diagram",
+                    x="confidence",
+                    y=("accuracy", "confidence"),
+                    band=("accuracy_error", None),
+                    labels=("accuracy", "perfectly calibrated"),
+                    x_label="confidence (percent)",
+                    y_label="accuracy (percent)",
+                ),
+            ),
+        }

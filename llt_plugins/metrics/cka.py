@@ -1,0 +1,358 @@
+"""How alike the representations of two models are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import model_validator
+
+from llt_core.interfaces import (
+    Figure,
+    MeasureContext,
+    Measurement,
+    Metric,
+    Needs,
+    Quantity,
+    Scope,
+    TaskDescription,
+    parameter,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from llt_plugins.similarity.cka import Cka as Similarity
+    from llt_plugins.similarity.inputs import Inputs
+    from llt_plugins.similarity.representation import Missing, Representation
+
+_TYPICAL_SPLIT = 50_000
+"""Size of a training split that :meth:`cost` counts in, since a description names none."""
+
+_PAIRS_PER_MODEL = 4
+"""In a cell of five models each is compared with four others."""
+
+
+class _Side(NamedTuple):
+    """One model's features by layer, and which of the samples were drawn together."""
+
+    layers: dict[str, Representation | Missing]
+    groups: Tensor | None
+
+
+class Cka(Metric):
+    """Centred kernel alignment of the representations of two models.
+
+    `HSIC(K, L) / √(HSIC(K, K) HSIC(L, L))`, where K and L hold the similarities of all
+    pairs of inputs as each model sees them (Kornblith et al. 2019). 1: the same
+    representation up to rotation and scale; 0: unrelated. The default is that of Yang et
+    al. (2021): linear kernel, softmax outputs, biased HSIC, and as inputs 640 mixtures of
+    training images, 5 batches of 128 with one λ ~ Beta(16, 16) each. All models of a cell
+    see the same inputs, and each runs once however many pairs it is in.
+
+    *Biased or debiased.* With fewer samples than features the biased form is near 1
+    whatever the models do (Nguyen et al. 2021), so `features=layers` is debiased by
+    default; on ten outputs and 640 samples the bias is small, and the biased form stays
+    comparable with the paper. `details["debiased"]` says which was used. The debiased value
+    may leave [0, 1] by its error.
+
+    *Layers.* `features=layers` compares the same layer of both models at every probe of the
+    architecture; the value is the mean over these, and `arrays["matrix"]` has every layer
+    of the first model (rows) against every layer of the second. Positions are averaged
+    (`pool=average`), or all axes flattened.
+
+    *Error.* The standard error is that of other inputs drawn in the same way (infinitesimal
+    jackknife; by batch of mixtures where that is larger). Biased CKA is moreover too large
+    by its bias, which is not in the error. For unrelated representations the error is too
+    large by about 1.4, below some 20 samples of very similar ones it is a little small.
+
+    *Pitfalls.* On plain training images CKA is high for all models that fit them, hence
+    mixup. CKA follows the few directions of largest variance and hardly sees the others; it
+    can be changed a lot by moving a few outlying points. A model with constant outputs has
+    no CKA: the pair is `undefined`. `compat=reference` reproduces two accidents of the
+    published code: one batch more, and inputs drawn anew for each ordered pair, so that
+    CKA(i, j) ≠ CKA(j, i); the value is then the mean of the two and depends on the seed.
+
+    Cost: one forward pass over the inputs per model.
+    """
+
+    summary = "Centred kernel alignment of two models: outputs or layers, linear or RBF"
+    scope: ClassVar[Scope] = "pair"
+    needs: ClassVar[Needs] = Needs(splits=("train",))
+    returns = (
+        Quantity(
+            name="cka",
+            unit="",
+            description="Centred kernel alignment of two representations, 0 to 1",
+            direction="higher",
+        ),
+    )
+
+    features: Literal["softmax", "logits", "layers"] = parameter(
+        "softmax", description="What is compared: outputs, or the layers the architecture names"
+    )
+    kernel: Literal["linear", "rbf"] = parameter(
+        "linear", description="Similarity of two inputs within one model"
+    )
+    bandwidth: float = parameter(
+        1.0, gt=0, description="Width of the RBF kernel as a multiple of the median distance"
+    )
+    debiased: bool | None = parameter(
+        None, description="Use unbiased HSIC; null: for layers yes, for outputs no"
+    )
+    inputs: Literal["mixup", "plain"] = parameter(
+        "mixup", description="Mixtures of two examples each, or examples as they are"
+    )
+    split: str = parameter("train", description="Split the inputs are drawn from")
+    samples: int = parameter(640, ge=4, description="Number of inputs", unit="samples")
+    batch_size: int = parameter(
+        128, ge=1, description="Inputs per batch; a batch of mixtures shares one λ", unit="samples"
+    )
+    alpha: float = parameter(16.0, gt=0, description="λ of mixtures is drawn from Beta(α, α)")
+    pool: Literal["average", "flatten"] = parameter(
+        "average", description="What becomes of the positions in a layer's activations"
+    )
+    minibatch: int | None = parameter(
+        None,
+        ge=4,
+        description="Average debiased HSIC over parts of this size, for many samples; "
+        "null: all at once",
+        unit="samples",
+    )
+    bootstrap: int = parameter(
+        0,
+        ge=0,
+        description="Error of output CKA by this many bootstrap replicates of independent "
+        "samples; 0: by the jackknife, which knows of shared λ",
+        unit="replicates",
+    )
+    compat: Literal["reference"] | None = parameter(
+        None, description="Reproduce the choices of the published code: see above"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.minibatch is not None and not self._debias:
+            raise ValueError("minibatch averages unbiased HSIC: set debiased = true with it")
+        if self.bootstrap and (self.features == "layers" or self.minibatch is not None):
+            raise ValueError("bootstrap works on outputs, all at once: set bootstrap = 0 here")
+        if self.bootstrap == 1:
+            raise ValueError("one bootstrap replicate has no spread: set 0, or 2 and more")
+        if self.compat and (self.inputs, self.features == "layers") != ("mixup", False):
+            raise ValueError("compat = reference is about mixup and outputs: keep these")
+        return self
+
+    @classmethod
+    def minimal(cls) -> Self:
+        """Return an instance that takes a moment: 32 mixtures."""
+        return cls(samples=32, batch_size=8)
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the one split that ``split`` names."""
+        return (self.split,)
+
+    def cost(self, task: TaskDescription) -> float:
+        """Return the passes of two models over the inputs."""
+        return 2.0 * self.samples / _TYPICAL_SPLIT
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse to mix inputs that are no real numbers."""
+        if task.modality == "text" and self.inputs == "mixup":
+            return "it mixes inputs, but texts cannot be mixed: set inputs = plain"
+        return super().refuses(task)
+
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return the similarity, for layers with the matrix of all pairs of layers."""
+        if self.compat == "reference":
+            return [self._as_in_the_reference(context)]
+        first, second = (self._side(context, index) for index in (0, 1))
+        if self.features == "layers":
+            return [self._of_layers(first, second)]
+        similarity = self._compare(first, second)
+        return [self._result(similarity, self._error(context, first, second, similarity))]
+
+    @property
+    def _debias(self) -> bool:
+        return self.features == "layers" if self.debiased is None else self.debiased
+
+    def _side(self, context: MeasureContext, index: int) -> _Side:
+        """Return one model's features, computed once for all its pairs."""
+        fields = {"features", "kernel", "bandwidth", "inputs", "split", "samples", "batch_size"}
+        fields |= {"alpha", "pool", "minibatch"}
+        key = ("cka features", *sorted(self.model_dump(include=fields).items()))
+
+        def compute() -> _Side:
+            batches, groups = self._inputs(context, context.sample_generator("cka inputs"))
+            return _Side(self._represent(context, index, batches), groups)
+
+        return context.remember(key, compute, index)
+
+    def _inputs(
+        self, context: MeasureContext, generator: torch.Generator, more: int = 0
+    ) -> tuple[list[Inputs], Tensor | None]:
+        """Return batches of inputs on the device, and the number of the batch of each."""
+        from llt_plugins.similarity.inputs import draw_mixtures, groups, mix
+
+        if self.inputs == "plain":
+            chosen = context.batches(self.split, self.samples, self.batch_size)
+            return [batch.inputs for batch in chosen], None
+        examples = context.examples(self.split)
+        mixtures = draw_mixtures(
+            len(examples),
+            generator,
+            samples=self.samples + more,
+            batch_size=self.batch_size,
+            alpha=self.alpha,
+        )
+        batches = []
+        for mixture in mixtures:
+            one, two = (
+                examples.batch(index).to(context.device, context.dtype).inputs
+                for index in (mixture.first, mixture.second)
+            )
+            batches.append(mix(one, two, mixture.share))
+        return batches, groups(mixtures)
+
+    def _represent(
+        self, context: MeasureContext, index: int, batches: list[Inputs]
+    ) -> dict[str, Representation | Missing]:
+        """Return the features of one model by layer, ready for comparison."""
+        from llt_plugins.similarity.features import class_probabilities, layers, outputs, pooled
+        from llt_plugins.similarity.representation import represent
+
+        model = context.models[index]
+        options: dict[str, Any] = {
+            "kernel": self.kernel,
+            "bandwidth": self.bandwidth,
+            "block": self.minibatch,
+        }
+        if self.features == "layers":
+            probes = context.probes(index)
+            pairs = 2 * len(probes) * _PAIRS_PER_MODEL
+            found = layers(model, batches, probes, pool=self.pool)
+            return {name: represent(x, pairs=pairs, **options) for name, x in found}
+        x = outputs(model, batches)
+        x = class_probabilities(x) if self.features == "softmax" else x
+        return {self.features: represent(pooled(x, self.pool), pairs=_PAIRS_PER_MODEL, **options)}
+
+    def _compare(self, first: _Side, second: _Side) -> Similarity:
+        from llt_plugins.similarity.cka import cka
+
+        (x,), (y,) = first.layers.values(), second.layers.values()
+        return cka(x, y, debiased=self._debias, groups=first.groups)
+
+    def _error(
+        self, context: MeasureContext, first: _Side, second: _Side, similarity: Similarity
+    ) -> float | None:
+        """Return the standard error by the jackknife, or by the bootstrap that was asked for."""
+        from llt_plugins.similarity.cka import bootstrap_standard_error
+        from llt_plugins.similarity.representation import Representation
+
+        (x,), (y,) = first.layers.values(), second.layers.values()
+        if not self.bootstrap or similarity.reason is not None:
+            return similarity.standard_error
+        assert isinstance(x, Representation)
+        assert isinstance(y, Representation)
+        return bootstrap_standard_error(
+            x, y, context.generator(), debiased=self._debias, replicates=self.bootstrap
+        )
+
+    def _as_in_the_reference(self, context: MeasureContext) -> Measurement:
+        """Return the mean of both directions, each on inputs of its own."""
+        generator = context.generator()
+        found: list[Similarity] = []
+        for _ in range(2):
+            batches, groups = self._inputs(context, generator, more=self.batch_size)
+            first, second = (
+                _Side(self._represent(context, index, batches), groups) for index in (0, 1)
+            )
+            found.append(self._compare(first, second))
+        there, back = found
+        if there.reason or back.reason:
+            return self._result(there if there.reason else back, None)
+        error = 0.5 * (there.standard_error**2 + back.standard_error**2) ** 0.5
+        more = {"compat": "reference", "there": there.value, "back": back.value}
+        return self._result(there, error, value=0.5 * (there.value + back.value), details=more)
+
+    def _of_layers(self, first: _Side, second: _Side) -> Measurement:
+        """Return the mean over the layers both models have, and the matrix of all pairs."""
+        import numpy as np
+
+        from llt_plugins.similarity.cka import cka_matrix, mean_cka
+
+        rows, columns = list(first.layers), list(second.layers)
+        matrix = cka_matrix(
+            list(first.layers.values()),
+            list(second.layers.values()),
+            debiased=self._debias,
+            groups=first.groups,
+        )
+        same = {
+            name: matrix[rows.index(name)][columns.index(name)] for name in rows if name in columns
+        }
+        total = mean_cka(list(same.values()), groups=first.groups)
+        absent = {name: entry.reason for name, entry in same.items() if entry.reason}
+        arrays = {
+            "matrix": np.array([[entry.value for entry in row] for row in matrix]),
+            "matrix_error": np.array([[entry.standard_error for entry in row] for row in matrix]),
+            "layers": np.array([entry.value for entry in same.values()]),
+        }
+        label = "layer of the {} model"
+        figures = (
+            Figure(
+                kind="matrix",
+                title="CKA of all pairs of layers",
+                z="matrix",
+                labels=tuple(rows) if rows == columns else (),
+                x_label=label.format("second"),
+                y_label=label.format("first"),
+                z_label="CKA",
+            ),
+            Figure(
+                kind="bars",
+                title="CKA of the same layer",
+                y=("layers",),
+                labels=tuple(same),
+                x_label="layer",
+                y_label="CKA",
+            ),
+        )
+        more: dict[str, Any] = {"layers": list(same), "pool": self.pool}
+        if absent:
+            more["undefined_layers"] = absent
+        return self._result(
+            total, total.standard_error, details=more, arrays=arrays, figures=figures
+        )
+
+    def _result(
+        self,
+        similarity: Similarity,
+        error: float | None,
+        value: float | None = None,
+        details: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> Measurement:
+        """Return the measurement with the choices that a reader must know."""
+        said: dict[str, Any] = {
+            "split": self.split,
+            "features": self.features,
+            "kernel": self.kernel,
+            "debiased": self._debias,
+            "inputs": self.inputs,
+            "error_kind": "bootstrap over inputs" if self.bootstrap else "jackknife over inputs",
+        }
+        if self.minibatch is not None:
+            said["minibatch"] = self.minibatch
+        said |= details or {}
+        if similarity.reason is not None:
+            said["reason"] = similarity.reason
+            status = "undefined" if similarity.finite else "not_finite"
+            return Measurement(name="cka", value=None, status=status, details=said, **more)
+        return Measurement(
+            name="cka",
+            value=similarity.value if value is None else value,
+            standard_error=error,
+            n=similarity.n,
+            details=said,
+            **more,
+        )
