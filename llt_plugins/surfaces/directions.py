@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from llt_plugins.curvature.lanczos import TopEigenvalue, top_eigenvalue
+from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
 from llt_plugins.surfaces.parameters import home, trainable, weight_matrices
 
 Normalisation = Literal["filter", "layer", "none"]
@@ -75,3 +78,48 @@ def with_fixed_sign(vector: Tensor) -> Tensor:
     An eigenvector has no sign; this choice makes pictures of it repeatable.
     """
     return vector if vector[vector.abs().argmax()] >= 0 else -vector
+
+
+def leading_eigenpairs(
+    operator: SymmetricOperator,
+    generator: torch.Generator,
+    count: int,
+    *,
+    tolerance: float = 1e-3,
+    max_steps: int = 100,
+    report: Report = ignore,
+) -> list[TopEigenvalue]:
+    """Return the ``count`` eigenpairs of largest magnitude, by Lanczos with deflation.
+
+    Each pair is found in the complement of those before it (Parlett 1998, section 5.1), so
+    multiple eigenvalues come as often as they are there. ``report`` hears of each run.
+    """
+    pairs: list[TopEigenvalue] = []
+    for _ in range(min(count, operator.size)):
+        rest = _Complement(operator, [pair.vector for pair in pairs])
+        pair = top_eigenvalue(
+            rest, generator, tolerance=tolerance, max_steps=max_steps, report=report
+        )
+        pairs.append(pair)
+    return pairs
+
+
+@dataclass(frozen=True)
+class _Complement:
+    """An operator with some directions projected out on both sides."""
+
+    inner: SymmetricOperator
+    vectors: list[Tensor]
+
+    @property
+    def size(self) -> int:
+        return self.inner.size
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        return self._project(self.inner.matvec(self._project(vector)))
+
+    def _project(self, vector: Tensor) -> Tensor:
+        for known in self.vectors:
+            along = known.to(vector)
+            vector = vector - along * torch.dot(along, vector)
+        return vector

@@ -12,11 +12,11 @@ from torch.func import functional_call, vmap
 
 from llt_plugins.curvature.copies import evaluation_copy
 from llt_plugins.curvature.types import Report, ignore
-from llt_plugins.surfaces.batch_norm import Pass, recalibrate
+from llt_plugins.paths.batchnorm import Pass, recalibrate
 from llt_plugins.surfaces.parameters import trainable, unflatten
 
 Score = Callable[[nn.Module], Tensor]
-"""Recomputes the means over one fixed micro-batch: shape ``()`` or ``(S,)``."""
+"""Scores one fixed micro-batch: the means, ``()`` or ``(S,)``, or each term, ``(S, B)``."""
 
 WeightedScore = tuple[float, Score]
 """How many terms the means average, and the score. The total is ``Σ wᵢ sᵢ / Σ wᵢ``."""
@@ -65,6 +65,7 @@ def evaluate(
     *,
     dtype: torch.dtype = torch.float32,
     passes: Sequence[Pass] = (),
+    per_term: bool = False,
     points_at_once: int | Literal["auto"] = "auto",
     report: Report = ignore,
 ) -> Tensor:
@@ -87,6 +88,9 @@ def evaluate(
     passes
         Micro-batches on which batch norm is re-estimated at every point; with none of them
         the stored statistics hold everywhere.
+    per_term
+        Whether scores have the shape ``(S, B)`` and are put together instead of averaged;
+        the weights then play no part.
     points_at_once
         Number of points in one forward pass by ``torch.func.vmap``; ``"auto"`` asks
         :func:`points_together`. Models that vmap cannot handle, and points that re-estimate
@@ -97,7 +101,8 @@ def evaluate(
     Returns
     -------
     Tensor
-        Float64 on the CPU, shape ``(N, S)``; S is 1 for scores of shape ``()``.
+        Float64 on the CPU, shape ``(N, S)``; S is 1 for scores of shape ``()``. With
+        ``per_term``, ``(N, S, T)`` with T the sum of the B.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def evaluate(
     own = trainable(twin)
     _check_shapes(sum(p.numel() for p in own.values()), origin, directions, coordinates)
     shares = _shares([weight for weight, _ in scores])
-    function = _Scores(twin, [score for _, score in scores], shares, passes)
+    function = _Scores(twin, [s for _, s in scores], None if per_term else shares, passes)
     at_once = points_together(twin) if points_at_once == "auto" else points_at_once
     found: list[Tensor] = []
     with torch.no_grad():
@@ -139,29 +144,34 @@ def points_together(model: nn.Module) -> int:
 
 
 class _Scores(nn.Module):
-    """The weighted means of a model as a function of its flat parameters."""
+    """The scores of a model as a function of its flat parameters."""
 
     def __init__(
         self,
         inner: nn.Module,
         scores: list[Score],
-        shares: list[float],
+        shares: list[float] | None,
         passes: Sequence[Pass],
     ) -> None:
         super().__init__()
         self.inner = inner
-        self._batches = list(zip(shares, scores, strict=True))
+        self._scores = scores
+        self._shares = shares
         self._passes = passes
         self._own = {f"inner.{name}": p for name, p in trainable(inner).items()}
 
     def forward(self) -> Tensor:
-        """Return the means with whatever parameters the model has just now, shape ``(S,)``."""
-        recalibrate(self.inner, self._passes)
-        means = [share * _precise(score(self.inner).reshape(-1)) for share, score in self._batches]
+        """Return the scores with whatever parameters the model has just now."""
+        if self._passes:
+            recalibrate(self.inner, self._passes)
+        parts = [_precise(score(self.inner)) for score in self._scores]
+        if self._shares is None:
+            return torch.cat(parts, dim=-1)
+        means = [share * part.reshape(-1) for share, part in zip(self._shares, parts, strict=True)]
         return torch.stack(means).sum(dim=0)
 
     def at(self, points: Tensor) -> Tensor:
-        """Return the means at ``points`` ``(n, P)``: shape ``(n, S)``."""
+        """Return the scores at ``points`` ``(n, P)``, one row each."""
         if len(points) > 1:
             try:
                 return vmap(self._at_view, randomness="error")(points)

@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 
 from llt_plugins.curvature.lanczos import top_eigenvalue
 from llt_plugins.curvature.operator import HessianOperator
-from llt_plugins.surfaces.batch_norm import recalibrate
 from llt_plugins.surfaces.directions import random_direction
 from llt_plugins.surfaces.evaluation import evaluate, grid, points_together, steps
 from llt_plugins.surfaces.parameters import flatten, trainable, unflatten
@@ -161,7 +160,7 @@ def test_when_points_go_together(network):
 
 def test_batch_norm_is_estimated_anew_at_every_point(network, images, scores):
     model = network()
-    passes = [(13.0, lambda m: m(images[0][:13])), (7.0, lambda m: m(images[0][13:]))]
+    passes = [(13, lambda m: m(images[0][:13])), (7, lambda m: m(images[0][13:]))]
     theta = flatten(model)
     direction = random_direction(model, generator())
     x = steps(1.0, 3)
@@ -183,20 +182,6 @@ def test_batch_norm_is_estimated_anew_at_every_point(network, images, scores):
     assert (stored[:, 0] - found[:, 0]).abs().max() > 1e-3
 
 
-def test_recalibration_leaves_modes_and_momenta(network, images):
-    model = network()
-    model[1].momentum = 0.3
-    recalibrate(model, [(20.0, lambda m: m(images[0]))])
-    assert model[1].momentum == 0.3
-    assert not any(m.training for m in model.modules())
-    before = copy.deepcopy(model.state_dict())
-    recalibrate(model, [])
-    with pytest.raises(ZeroDivisionError):
-        recalibrate(model, [(1.0, lambda m: 1 / 0)])
-    assert not any(m.training for m in model.modules())
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-
-
 @pytest.mark.parametrize("breaks", [False, True])
 def test_the_model_and_the_global_generator_stay_as_they_were(breaks, network, images, scores):
     model = network().train()
@@ -216,7 +201,7 @@ def test_the_model_and_the_global_generator_stay_as_they_were(breaks, network, i
             direction,
             steps(1.0, 3)[:, None],
             dtype=DOUBLE,
-            passes=[(20.0, lambda m: m(images[0]))],
+            passes=[(20, lambda m: m(images[0]))],
         )
     except ZeroDivisionError:
         assert breaks
@@ -261,6 +246,28 @@ def test_wrong_shapes_are_named(network, scores):
         evaluate(model, scores, theta, theta[None], torch.zeros(1, 2), dtype=DOUBLE)
     with pytest.raises(ValueError, match="all positive"):
         evaluate(model, [], theta, theta[None], torch.zeros(1, 1), dtype=DOUBLE)
+
+
+def test_terms_are_kept_one_by_one(network, images, scores):
+    model = network()
+    theta = flatten(model)
+
+    def terms(part):
+        inputs, targets = images[0][part], images[1][part]
+
+        def score(m):
+            outputs = m(inputs)
+            wrong = 100.0 * (outputs.argmax(1) != targets).double()
+            return torch.stack([cross_entropy(outputs, targets, reduction="none"), wrong])
+
+        return score
+
+    parts = [(1.0, terms(slice(0, 13))), (1.0, terms(slice(13, 20)))]
+    direction, x = random_direction(model, generator())[None], steps(1.0, 3)[:, None]
+    found = evaluate(model, parts, theta, direction, x, dtype=DOUBLE, per_term=True)
+    assert found.shape == (3, 2, 20)
+    means = evaluate(model, scores, theta, direction, x, dtype=DOUBLE)
+    torch.testing.assert_close(found.mean(dim=2), means)
 
 
 def test_progress_is_reported(network, scores):

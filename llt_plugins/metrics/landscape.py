@@ -1,0 +1,198 @@
+"""What metrics of the loss surface share: which function is cut, and at which points."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from llt_core.interfaces import (
+    Batch,
+    MeasureContext,
+    Measurement,
+    Metric,
+    Needs,
+    forward,
+    parameter,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_TYPICAL_SPLIT = 50_000
+"""Size of a training split that :meth:`cost` counts in, since a description names none."""
+
+_FORWARDS_PER_EIGENVECTOR = 15 * 8.0
+"""About 15 Lanczos steps of about 8 forward passes each."""
+
+Terms = Any
+"""Per-example scores at N points: numpy float64 ``(N, 2, T)``, loss (nats) and error (percent)."""
+
+
+class Landscape(Metric):
+    """A metric of the mean loss at many points of parameter space.
+
+    The function is the mean loss over seeded samples of a split, the same for all models of
+    a cell, in eval mode. Every point is evaluated on a copy by ``torch.func.functional_call``.
+    """
+
+    needs: ClassVar[Needs] = Needs(splits=("train",))
+
+    split: str = parameter("train", description="Split whose mean loss is looked at")
+    samples: int | None = parameter(
+        500,
+        ge=1,
+        description="How many seeded samples of the split; null for the whole split",
+        unit="samples",
+    )
+    batch_size: int = parameter(
+        250,
+        ge=1,
+        description="Size of a micro-batch: it bounds memory; statistics of batch norm "
+        "that are re-estimated depend on it a little",
+        unit="samples",
+    )
+    batch_norm: Literal["stored", "recalibrate"] = parameter(
+        "stored",
+        description="Statistics of batch norm away from the model: those it has stored, or "
+        "re-estimated from the training split at every point",
+    )
+    recalibration_samples: int | None = parameter(
+        1000,
+        ge=2,
+        description="How many seeded samples of the training split re-estimate batch norm; "
+        "null for the whole split",
+        unit="samples",
+    )
+    dtype: Literal["float32", "float64"] = parameter(
+        "float32", description="Type in which the model computes (means are float64 anyway)"
+    )
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the split that ``split`` names, and train where batch norm asks for it."""
+        more = ("train",) if self.batch_norm == "recalibrate" else ()
+        return tuple(dict.fromkeys((self.split, *more)))
+
+    def points_cost(self, points: int, eigenvectors: int = 0) -> float:
+        """Return the cost of ``points`` in passes over a typical training split."""
+        samples = _TYPICAL_SPLIT if self.samples is None else self.samples
+        every = points * samples + eigenvectors * _FORWARDS_PER_EIGENVECTOR * samples
+        if self.batch_norm == "recalibrate":
+            every += points * (self.recalibration_samples or _TYPICAL_SPLIT)
+        return every / _TYPICAL_SPLIT
+
+    def cut(
+        self,
+        context: MeasureContext,
+        model: nn.Module,
+        origin: Tensor,
+        directions: Tensor,
+        coordinates: Tensor,
+        *,
+        recalibrated: bool = True,
+    ) -> Terms:
+        """Return the scores of every sample at ``origin + coordinates · directions``."""
+        from llt_plugins.surfaces.evaluation import evaluate
+
+        terms = evaluate(
+            model,
+            [
+                (float(batch.weight), self._score(context, batch))
+                for batch in self._batches(context)
+            ],
+            origin,
+            directions,
+            coordinates,
+            dtype=self._dtype(),
+            passes=self._passes(context, model) if recalibrated else (),
+            per_term=True,
+            report=context.report,
+        ).numpy()
+        # Outputs that are NaN still have an argmax; their errors are no errors.
+        terms[:, 1][~(abs(terms[:, 0]) < math.inf)] = math.nan
+        return terms
+
+    def eigenpairs(self, context: MeasureContext, model: nn.Module, count: int) -> list[Any]:
+        """Return the ``count`` leading eigenpairs of the Hessian of this very loss."""
+        from llt_plugins.curvature.copies import evaluation_copy
+        from llt_plugins.curvature.operator import HessianOperator
+        from llt_plugins.surfaces.directions import leading_eigenpairs
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            return context.loss(model, batch)
+
+        losses = [(float(b.weight), partial(loss, batch=b)) for b in self._batches(context)]
+        with HessianOperator(evaluation_copy(model, self._dtype()), losses) as operator:
+            return leading_eigenpairs(operator, context.generator(), count, report=context.report)
+
+    def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
+        """Return the standard error of the mean of ``terms`` ``(T,)``, and what it is about."""
+        whole = len(context.examples(self.split, self.samples)) == len(context.splits[self.split])
+        if whole and self.split == "train":
+            return 0.0, "exact over the split"
+        if len(terms) < 2:
+            return None, "unknown"
+        return float(terms.std(ddof=1)) / math.sqrt(len(terms)), "sampling of the examples"
+
+    def facts(self, context: MeasureContext) -> dict[str, Any]:
+        """Return the details that all measurements give."""
+        recalibrated = {"recalibration_samples": self.recalibration_samples}
+        return {
+            "split": self.split,
+            "samples": len(context.examples(self.split, self.samples)),
+            "batch_norm": self.batch_norm,
+            "dtype": self.dtype,
+        } | (recalibrated if self.batch_norm == "recalibrate" else {})
+
+    def nothing(self, status: Literal["undefined", "not_finite"], reason: str) -> list[Measurement]:
+        """Return the answer where there is no surface to look at."""
+        return [
+            Measurement(
+                name=quantity.name,
+                value=None,
+                unit=quantity.unit,
+                status=status,
+                details={"split": self.split, "reason": reason},
+            )
+            for quantity in self.returns
+        ]
+
+    def without_surface(self, model: nn.Module) -> list[Measurement] | None:
+        """Return the answer for a model that cannot move, or is nowhere."""
+        own = [p for p in model.parameters() if p.requires_grad]
+        if not own:
+            return self.nothing("undefined", "the model has no trainable parameter to move")
+        if not all(bool(p.isfinite().all()) for p in own):
+            return self.nothing("not_finite", "the model has parameters that are not finite")
+        return None
+
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+    def _batches(self, context: MeasureContext) -> list[Batch]:
+        batches = context.batches(self.split, self.samples, self.batch_size)
+        return [batch.to(dtype=self._dtype()) for batch in batches]
+
+    def _score(self, context: MeasureContext, batch: Batch) -> Any:
+        import torch
+
+        def score(model: nn.Module) -> Tensor:
+            scored = context.task.evaluate(forward(model, batch), batch)
+            return torch.stack([scored["loss"], 100.0 * (1.0 - scored["correct"])])
+
+        return score
+
+    def _passes(self, context: MeasureContext, model: nn.Module) -> list[Any]:
+        from torch.nn.modules.batchnorm import _BatchNorm
+
+        if self.batch_norm == "stored" or not any(
+            isinstance(module, _BatchNorm) for module in model.modules()
+        ):
+            return []
+        batches = context.batches("train", self.recalibration_samples, self.batch_size)
+        return [
+            (len(b.targets), partial(forward, batch=b.to(dtype=self._dtype()))) for b in batches
+        ]

@@ -1,0 +1,231 @@
+"""The loss along straight lines through a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import field_validator
+
+from llt_core.interfaces import (
+    Figure,
+    MeasureContext,
+    Measurement,
+    Quantity,
+    TaskDescription,
+    parameter,
+)
+from llt_plugins.metrics.landscape import Landscape
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Directions = Literal["filter", "layer", "random", "hessian"]
+
+
+def odd(points: int) -> int:
+    """Refuse a number of points that leaves none at the model itself."""
+    if points % 2 == 0:
+        raise ValueError("points must be odd, so that the one in the middle is the model")
+    return points
+
+
+class LossLine(Landscape):
+    """Loss along lines ``θ + a·d`` through a model, a from −radius to radius.
+
+    **Definition.** ``loss_line_rise`` is ``½(L(θ + r d) + L(θ − r d)) − L(θ)`` at the radius
+    r, and ``loss_line_curvature`` the second difference ``(L(h) − 2 L(0) + L(−h)) / h²`` of
+    the points next to the model, both averaged over the directions. Directions are Gaussian,
+    every filter scaled to the norm of the same filter of θ, biases and the parameters of
+    normalisations kept (Li, Xu, Taylor, Studer and Goldstein 2018): a = 1 then moves every
+    filter by its own length, and models of different scale can be compared. ``random`` leaves
+    the scaling out, so a = 1 moves every weight by about 1. ``hessian`` is the leading
+    eigenvector, of unit length, of the Hessian of the same loss (its sign is a convention:
+    the largest entry is positive).
+
+    **Error.** With several directions, the standard error of the mean over them, for these
+    samples; with one, that of the choice of samples, for this direction.
+
+    **Arrays.** ``position`` (N,), ``loss`` and ``error_percent`` (N,) averaged over
+    directions, ``loss_error`` (N,), and ``losses`` (D, N) of every direction.
+
+    **Cost.** ``points · directions_count`` forward passes over the samples; with ``hessian``
+    about 15 products of the Hessian more.
+
+    **Pitfalls.** A random direction is nearly orthogonal to the few directions in which the
+    loss curves most: lines look flatter than the top eigenvalue says. With the stored
+    statistics of batch norm much of the rise at radius 1 is activations that no longer fit
+    them. The curvature is that of a finite step: for a smaller one take a smaller radius or
+    more points, and float64 where the loss is nearly flat.
+    """
+
+    summary = "Loss along random or Hessian directions: rise at a radius, curvature, curve"
+    returns = (
+        Quantity(
+            name="loss_line_rise",
+            unit="nats",
+            description="Mean rise of the loss from the model to both ends of a line",
+            direction="lower",
+        ),
+        Quantity(
+            name="loss_line_curvature",
+            unit="nats",
+            description="Second difference of the loss along a line at the model",
+            direction="lower",
+        ),
+    )
+
+    directions: Directions = parameter(
+        "filter", description="Random directions and what is scaled in them, or an eigenvector"
+    )
+    directions_count: int = parameter(
+        5,
+        ge=1,
+        description="How many random directions; hessian takes the leading eigenvector alone",
+        unit="directions",
+    )
+    biases: bool = parameter(
+        False, description="Move biases and parameters of normalisations too (random directions)"
+    )
+    radius: float = parameter(
+        1.0, gt=0, description="How far to go, in units of the direction's length"
+    )
+    points: int = parameter(21, ge=3, description="Points on a line, an odd number", unit="points")
+    _odd = field_validator("points")(odd)
+
+    @classmethod
+    def minimal(cls) -> Self:
+        """Return an instance that takes a moment: 16 samples, 2 directions, 3 points."""
+        return cls(samples=16, directions_count=2, points=3)
+
+    def cost(self, task: TaskDescription) -> float:
+        """Return the cost of all points."""
+        hessian = self.directions == "hessian"
+        lines = 1 if hessian else self.directions_count
+        return self.points_cost(1 + lines * (self.points - 1), int(hessian))
+
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return rise and curvature; the curves lie beside the rise."""
+        import torch
+
+        from llt_plugins.surfaces.evaluation import steps
+        from llt_plugins.surfaces.parameters import flatten
+
+        model = context.model
+        if (nothing := self.without_surface(model)) is not None:
+            return nothing
+        vectors, more = self._vectors(context, model)
+        if vectors is None:
+            return self.nothing("not_finite", "the Hessian has products that are not finite")
+        position = steps(self.radius, self.points)
+        half = self.points // 2
+        moved = torch.cat([position[:half], position[half + 1 :]])
+        # The model itself lies on every line, but is evaluated once.
+        coordinates = torch.cat(
+            [torch.zeros(1, len(vectors)), torch.kron(torch.eye(len(vectors)), moved[:, None])]
+        ).double()
+        terms = self.cut(context, model, flatten(model), vectors, coordinates)
+        centre = terms[:1]
+        lines = [
+            self._line(centre, side)
+            for side in terms[1:].reshape(len(vectors), -1, *terms.shape[1:])
+        ]
+        return self._results(context, position.numpy(), lines, more)
+
+    def _vectors(
+        self, context: MeasureContext, model: nn.Module
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Return the directions ``(D, P)``, and what is known about them."""
+        import torch
+
+        from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
+
+        if self.directions == "hessian":
+            (pair,) = self.eigenpairs(context, model, 1)
+            details = {"eigenvalue": pair.value, "eigenvalue_stopped": pair.stopped}
+            if pair.stopped == "not_finite":
+                return None, {}
+            return with_fixed_sign(pair.vector)[None], details
+        generator = context.generator()
+        kind = "none" if self.directions == "random" else self.directions
+        draws = [
+            random_direction(model, generator, normalisation=kind, biases=self.biases)
+            for _ in range(self.directions_count)
+        ]
+        return torch.stack(draws), {}
+
+    def _line(self, centre: Any, sides: Any) -> Any:
+        """Put the model back between the two sides of one line: ``(N, 2, T)``."""
+        import numpy as np
+
+        half = self.points // 2
+        return np.concatenate([sides[:half], centre, sides[half:]])
+
+    def _results(
+        self, context: MeasureContext, position: Any, lines: list[Any], more: dict[str, Any]
+    ) -> list[Measurement]:
+        import numpy as np
+
+        half = self.points // 2
+        step = position[half + 1]
+        losses = np.stack([line[:, 0] for line in lines])  # (D, N, T)
+        rise = 0.5 * (losses[:, 0] + losses[:, -1]) - losses[:, half]
+        bend = (losses[:, half + 1] - 2 * losses[:, half] + losses[:, half - 1]) / step**2
+        curves = losses.mean(axis=2)
+        arrays = {
+            "position": position,
+            "loss": curves.mean(axis=0),
+            "error_percent": np.mean([line[:, 1].mean(axis=1) for line in lines], axis=0),
+            "losses": curves,
+        }
+        if len(lines) > 1:
+            arrays["loss_error"] = curves.std(axis=0, ddof=1) / len(lines) ** 0.5
+        results = []
+        for quantity, terms in zip(self.returns, (rise, bend), strict=True):
+            error, kind = self._error(context, terms)
+            results.append(
+                Measurement(
+                    name=quantity.name,
+                    value=float(terms.mean()),
+                    standard_error=error,
+                    unit=quantity.unit,
+                    n=len(lines),
+                    counted="directions",
+                    details=self.facts(context)
+                    | {"directions": self.directions, "radius": self.radius, "error_kind": kind}
+                    | more,
+                    arrays=arrays if quantity is self.returns[0] else {},
+                    figures=self._figures("loss_error" in arrays)
+                    if quantity is self.returns[0]
+                    else (),
+                )
+            )
+        return results
+
+    def _error(self, context: MeasureContext, terms: Any) -> tuple[float | None, str]:
+        """Return the standard error of the mean of ``terms`` ``(D, T)``."""
+        if len(terms) == 1:
+            return self.sampling_error(terms[0], context)
+        spread = float(terms.mean(axis=1).std(ddof=1))
+        return spread / len(terms) ** 0.5, "standard error over directions"
+
+    def _figures(self, banded: bool) -> tuple[Figure, ...]:
+        x_label = f"distance in units of the {self.directions} direction"
+        return (
+            Figure(
+                kind="line",
+                title="Loss along lines through the model",
+                x="position",
+                y=("loss",),
+                band=("loss_error",) if banded else (),
+                x_label=x_label,
+                y_label=f"{self.split} loss (nats)",
+            ),
+            Figure(
+                kind="line",
+                title="Error along lines through the model",
+                x="position",
+                y=("error_percent",),
+                x_label=x_label,
+                y_label=f"{self.split} error (percent)",
+            ),
+        )

@@ -1,0 +1,164 @@
+"""The loss over a plane through a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import field_validator
+
+from llt_core.interfaces import (
+    Figure,
+    MeasureContext,
+    Measurement,
+    Quantity,
+    TaskDescription,
+    parameter,
+)
+from llt_plugins.metrics.landscape import Landscape
+from llt_plugins.metrics.loss_line import Directions, odd
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class LossSurface(Landscape):
+    """Loss over a plane ``θ + a·d₁ + b·d₂`` through a model, both from −radius to radius.
+
+    **Definition.** ``loss_surface_rise`` is the mean of ``L − L(θ)`` over the grid points
+    with ``a² + b² ≤ radius²``. The two directions are Gaussian with every filter scaled to
+    the norm of the same filter of θ (Li, Xu, Taylor, Studer and Goldstein 2018), or
+    unscaled (``random``), or the two leading eigenvectors of the Hessian of the same loss,
+    of unit length, first the one of larger magnitude. Random directions are not
+    orthogonalised: in many dimensions they nearly are.
+
+    **Error.** That of the choice of samples for this very plane; how much the rise differs
+    from plane to plane is not part of it (``loss_line`` says so for lines).
+
+    **Arrays.** ``x`` (N,), ``y`` (N,), ``loss`` and ``error_percent`` (N, N) with y down the
+    rows, ``eigenvalues`` (2,) for ``hessian``.
+
+    **Cost.** ``points²`` forward passes over the samples; with ``hessian`` about 30 products
+    of the Hessian more.
+
+    **Pitfalls.** Two directions out of millions: a picture can look convex where the loss is
+    not, and different draws show different pictures. With the stored statistics of batch
+    norm much of what is seen far from the model is activations that no longer fit them.
+    Compare models at one radius and on the same scale of colours only.
+    """
+
+    summary = "Loss over a random or Hessian plane through the model, and its mean rise"
+    returns = (
+        Quantity(
+            name="loss_surface_rise",
+            unit="nats",
+            description="Mean rise of the loss over a disc around the model",
+            direction="lower",
+        ),
+    )
+
+    directions: Directions = parameter(
+        "filter", description="Random directions and what is scaled in them, or eigenvectors"
+    )
+    biases: bool = parameter(
+        False, description="Move biases and parameters of normalisations too (random directions)"
+    )
+    radius: float = parameter(
+        1.0, gt=0, description="How far to go, in units of the directions' length"
+    )
+    points: int = parameter(
+        21, ge=3, description="Points along each of the two axes, an odd number", unit="points"
+    )
+    _odd = field_validator("points")(odd)
+
+    @classmethod
+    def minimal(cls) -> Self:
+        """Return an instance that takes a moment: 16 samples, 3 × 3 points."""
+        return cls(samples=16, points=3)
+
+    def cost(self, task: TaskDescription) -> float:
+        """Return the cost of all points."""
+        return self.points_cost(self.points**2, 2 if self.directions == "hessian" else 0)
+
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return the mean rise, with the surface in ``arrays["loss"]``."""
+        from llt_plugins.surfaces.evaluation import grid, steps
+        from llt_plugins.surfaces.parameters import flatten
+
+        model = context.model
+        if (nothing := self.without_surface(model)) is not None:
+            return nothing
+        if sum(p.numel() for p in model.parameters() if p.requires_grad) < 2:
+            return self.nothing("undefined", "one trainable parameter spans no plane")
+        vectors, eigenvalues = self._vectors(context, model)
+        if vectors is None:
+            return self.nothing("not_finite", "the Hessian has products that are not finite")
+        axis = steps(self.radius, self.points)
+        points = grid(axis, axis)
+        terms = self.cut(context, model, flatten(model), vectors, points)
+        inside = (points.norm(dim=1) <= self.radius * (1 + 1e-9)).numpy()
+        centre = len(points) // 2
+        rises = terms[inside, 0].mean(axis=0) - terms[centre, 0]
+        error, kind = self.sampling_error(rises, context)
+        means = terms.mean(axis=2).reshape(self.points, self.points, 2)
+        arrays = {
+            "x": axis.numpy(),
+            "y": axis.numpy().copy(),
+            "loss": means[..., 0].copy(),
+            "error_percent": means[..., 1].copy(),
+        }
+        quantity = self.returns[0]
+        return [
+            Measurement(
+                name=quantity.name,
+                value=float(rises.mean()),
+                standard_error=error,
+                unit=quantity.unit,
+                n=int(inside.sum()),
+                counted="points",
+                details=self.facts(context)
+                | {"directions": self.directions, "radius": self.radius, "error_kind": kind}
+                | {"loss_at_the_model": float(terms[centre, 0].mean())},
+                arrays=arrays | ({} if eigenvalues is None else {"eigenvalues": eigenvalues}),
+                figures=surface_figures(
+                    self.split, f"{self.directions} direction 1", f"{self.directions} direction 2"
+                ),
+            )
+        ]
+
+    def _vectors(self, context: MeasureContext, model: nn.Module) -> tuple[Tensor | None, Any]:
+        """Return the directions ``(2, P)``, and the eigenvalues where they have some."""
+        import numpy as np
+        import torch
+
+        from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
+
+        if self.directions == "hessian":
+            pairs = self.eigenpairs(context, model, 2)
+            if any(pair.stopped == "not_finite" for pair in pairs):
+                return None, None
+            vectors = torch.stack([with_fixed_sign(pair.vector) for pair in pairs])
+            return vectors, np.asarray([pair.value for pair in pairs])
+        generator = context.generator()
+        kind = "none" if self.directions == "random" else self.directions
+        draws = [
+            random_direction(model, generator, normalisation=kind, biases=self.biases)
+            for _ in range(2)
+        ]
+        return torch.stack(draws), None
+
+
+def surface_figures(split: str, x_label: str, y_label: str) -> tuple[Figure, ...]:
+    """Return how loss and error over a plane are drawn."""
+    return tuple(
+        Figure(
+            kind="surface",
+            title=f"{what.capitalize()} over the plane",
+            x="x",
+            y=("y",),
+            z=name,
+            x_label=x_label,
+            y_label=y_label,
+            z_label=f"{split} {what} ({unit})",
+        )
+        for what, name, unit in (("loss", "loss", "nats"), ("error", "error_percent", "percent"))
+    )
