@@ -35,7 +35,7 @@ def command(result: str, store: str | None, output: str | None, force: bool) -> 
 
     The default name holds the digest, so drawing the same result again replaces its own
     picture. A file you name is replaced only with --force. Needs matplotlib:
-    pip install 'llt\[report]'.
+    pip install 'llt\\[report]'.
 
     \b
     [bold]Examples:[/]

@@ -132,7 +132,9 @@ class Result:
             what, expected = f"several arrays are called {name!r}", ", ".join(fitting)
         else:
             what = f"this cell has no array {name!r}"
-            near = get_close_matches(name, self.arrays) or list(self.arrays)
+            own = {full.partition("/")[2]: full for full in self.arrays}
+            own |= {full: full for full in self.arrays}
+            near = [own[close] for close in get_close_matches(name, own)] or list(self.arrays)
             expected = f"one of {', '.join(near)}" if near else "a cell with arrays"
         raise RequestError(
             what,
