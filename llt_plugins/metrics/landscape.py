@@ -128,6 +128,8 @@ class Landscape(Metric):
 
     def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(T,)``, and what it is about."""
+        if not math.isfinite(terms.sum()):
+            return None, "unknown"
         whole = len(context.examples(self.split, self.samples)) == len(context.splits[self.split])
         if whole and self.split == "train":
             return 0.0, "exact over the split"

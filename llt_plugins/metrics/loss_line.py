@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-from pydantic import field_validator
+import math
+from typing import Any, Self
 
 from llt_core.interfaces import (
     Figure,
@@ -14,22 +13,10 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.landscape import Landscape
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-Directions = Literal["filter", "layer", "random", "hessian"]
+from llt_plugins.metrics.landscape_around import AroundModel, Chosen
 
 
-def odd(points: int) -> int:
-    """Refuse a number of points that leaves none at the model itself."""
-    if points % 2 == 0:
-        raise ValueError("points must be odd, so that the one in the middle is the model")
-    return points
-
-
-class LossLine(Landscape):
+class LossLine(AroundModel):
     """Loss along lines ``θ + a·d`` through a model, a from −radius to radius.
 
     **Definition.** ``loss_line_rise`` is ``½(L(θ + r d) + L(θ − r d)) − L(θ)`` at the radius
@@ -74,23 +61,12 @@ class LossLine(Landscape):
         ),
     )
 
-    directions: Directions = parameter(
-        "filter", description="Random directions and what is scaled in them, or an eigenvector"
-    )
     directions_count: int = parameter(
         5,
         ge=1,
         description="How many random directions; hessian takes the leading eigenvector alone",
         unit="directions",
     )
-    biases: bool = parameter(
-        False, description="Move biases and parameters of normalisations too (random directions)"
-    )
-    radius: float = parameter(
-        1.0, gt=0, description="How far to go, in units of the direction's length"
-    )
-    points: int = parameter(21, ge=3, description="Points on a line, an odd number", unit="points")
-    _odd = field_validator("points")(odd)
 
     @classmethod
     def minimal(cls) -> Self:
@@ -99,12 +75,16 @@ class LossLine(Landscape):
 
     def cost(self, task: TaskDescription) -> float:
         """Return the cost of all points."""
-        hessian = self.directions == "hessian"
-        lines = 1 if hessian else self.directions_count
-        return self.points_cost(1 + lines * (self.points - 1), int(hessian))
+        eigenvectors = int(self.directions == "hessian")
+        return self.points_cost(1 + self._count * (self.points - 1), eigenvectors)
+
+    @property
+    def _count(self) -> int:
+        return 1 if self.directions == "hessian" else self.directions_count
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return rise and curvature; the curves lie beside the rise."""
+        import numpy as np
         import torch
 
         from llt_plugins.surfaces.evaluation import steps
@@ -113,9 +93,10 @@ class LossLine(Landscape):
         model = context.model
         if (nothing := self.without_surface(model)) is not None:
             return nothing
-        vectors, more = self._vectors(context, model)
-        if vectors is None:
+        chosen = self.choose(context, self._count)
+        if chosen is None:
             return self.nothing("not_finite", "the Hessian has products that are not finite")
+        vectors = chosen.vectors
         position = steps(self.radius, self.points)
         half = self.points // 2
         moved = torch.cat([position[:half], position[half + 1 :]])
@@ -129,29 +110,8 @@ class LossLine(Landscape):
             self._line(centre, side)
             for side in terms[1:].reshape(len(vectors), -1, *terms.shape[1:])
         ]
-        return self._results(context, position.numpy(), lines, more)
-
-    def _vectors(
-        self, context: MeasureContext, model: nn.Module
-    ) -> tuple[Tensor | None, dict[str, Any]]:
-        """Return the directions ``(D, P)``, and what is known about them."""
-        import torch
-
-        from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
-
-        if self.directions == "hessian":
-            (pair,) = self.eigenpairs(context, model, 1)
-            details = {"eigenvalue": pair.value, "eigenvalue_stopped": pair.stopped}
-            if pair.stopped == "not_finite":
-                return None, {}
-            return with_fixed_sign(pair.vector)[None], details
-        generator = context.generator()
-        kind = "none" if self.directions == "random" else self.directions
-        draws = [
-            random_direction(model, generator, normalisation=kind, biases=self.biases)
-            for _ in range(self.directions_count)
-        ]
-        return torch.stack(draws), {}
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._results(context, position.numpy(), lines, chosen)
 
     def _line(self, centre: Any, sides: Any) -> Any:
         """Put the model back between the two sides of one line: ``(N, 2, T)``."""
@@ -161,7 +121,7 @@ class LossLine(Landscape):
         return np.concatenate([sides[:half], centre, sides[half:]])
 
     def _results(
-        self, context: MeasureContext, position: Any, lines: list[Any], more: dict[str, Any]
+        self, context: MeasureContext, position: Any, lines: list[Any], chosen: Chosen
     ) -> list[Measurement]:
         import numpy as np
 
@@ -179,6 +139,7 @@ class LossLine(Landscape):
         }
         if len(lines) > 1:
             arrays["loss_error"] = curves.std(axis=0, ddof=1) / len(lines) ** 0.5
+        more = {"eigenvalue": chosen.eigenvalues[0]} if chosen.eigenvalues else {}
         results = []
         for quantity, terms in zip(self.returns, (rise, bend), strict=True):
             error, kind = self._error(context, terms)
@@ -190,9 +151,8 @@ class LossLine(Landscape):
                     unit=quantity.unit,
                     n=len(lines),
                     counted="directions",
-                    details=self.facts(context)
-                    | {"directions": self.directions, "radius": self.radius, "error_kind": kind}
-                    | more,
+                    status=chosen.status if math.isfinite(terms.mean()) else "not_finite",
+                    details=self.facts(context) | {"error_kind": kind} | more,
                     arrays=arrays if quantity is self.returns[0] else {},
                     figures=self._figures("loss_error" in arrays)
                     if quantity is self.returns[0]

@@ -136,6 +136,7 @@ class LossPlane(Landscape):
     def _result(
         self, context: MeasureContext, copies: list[nn.Module], plane: Plane
     ) -> Measurement:
+        import numpy as np
         import torch
 
         from llt_plugins.surfaces.evaluation import grid
@@ -145,8 +146,9 @@ class LossPlane(Landscape):
         points = torch.cat([special, grid(x, y)])
         terms = self.cut(context, copies[0], plane.origin, plane.directions, points)
         losses = terms[:, 0]
-        barrier = losses[0] - losses[1:4].mean(axis=0)
-        error, kind = self.sampling_error(barrier, context)
+        with np.errstate(invalid="ignore", over="ignore"):
+            barrier = losses[0] - losses[1:4].mean(axis=0)
+            error, kind = self.sampling_error(barrier, context)
         means = terms[4:].mean(axis=2).reshape(self.points, self.points, 2)
         quantity = self.returns[0]
         return Measurement(

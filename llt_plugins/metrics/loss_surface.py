@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
-
-from pydantic import field_validator
+import math
+from typing import Self
 
 from llt_core.interfaces import (
     Figure,
@@ -12,16 +11,11 @@ from llt_core.interfaces import (
     Measurement,
     Quantity,
     TaskDescription,
-    parameter,
 )
-from llt_plugins.metrics.landscape import Landscape
-from llt_plugins.metrics.loss_line import Directions, odd
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from llt_plugins.metrics.landscape_around import AroundModel
 
 
-class LossSurface(Landscape):
+class LossSurface(AroundModel):
     """Loss over a plane ``θ + a·d₁ + b·d₂`` through a model, both from −radius to radius.
 
     **Definition.** ``loss_surface_rise`` is the mean of ``L − L(θ)`` over the grid points
@@ -56,20 +50,6 @@ class LossSurface(Landscape):
         ),
     )
 
-    directions: Directions = parameter(
-        "filter", description="Random directions and what is scaled in them, or eigenvectors"
-    )
-    biases: bool = parameter(
-        False, description="Move biases and parameters of normalisations too (random directions)"
-    )
-    radius: float = parameter(
-        1.0, gt=0, description="How far to go, in units of the directions' length"
-    )
-    points: int = parameter(
-        21, ge=3, description="Points along each of the two axes, an odd number", unit="points"
-    )
-    _odd = field_validator("points")(odd)
-
     @classmethod
     def minimal(cls) -> Self:
         """Return an instance that takes a moment: 16 samples, 3 × 3 points."""
@@ -81,6 +61,8 @@ class LossSurface(Landscape):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean rise, with the surface in ``arrays["loss"]``."""
+        import numpy as np
+
         from llt_plugins.surfaces.evaluation import grid, steps
         from llt_plugins.surfaces.parameters import flatten
 
@@ -89,16 +71,17 @@ class LossSurface(Landscape):
             return nothing
         if sum(p.numel() for p in model.parameters() if p.requires_grad) < 2:
             return self.nothing("undefined", "one trainable parameter spans no plane")
-        vectors, eigenvalues = self._vectors(context, model)
-        if vectors is None:
+        chosen = self.choose(context, 2)
+        if chosen is None:
             return self.nothing("not_finite", "the Hessian has products that are not finite")
         axis = steps(self.radius, self.points)
         points = grid(axis, axis)
-        terms = self.cut(context, model, flatten(model), vectors, points)
+        terms = self.cut(context, model, flatten(model), chosen.vectors, points)
         inside = (points.norm(dim=1) <= self.radius * (1 + 1e-9)).numpy()
         centre = len(points) // 2
-        rises = terms[inside, 0].mean(axis=0) - terms[centre, 0]
-        error, kind = self.sampling_error(rises, context)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rises = terms[inside, 0].mean(axis=0) - terms[centre, 0]
+            error, kind = self.sampling_error(rises, context)
         means = terms.mean(axis=2).reshape(self.points, self.points, 2)
         arrays = {
             "x": axis.numpy(),
@@ -106,6 +89,8 @@ class LossSurface(Landscape):
             "loss": means[..., 0].copy(),
             "error_percent": means[..., 1].copy(),
         }
+        if chosen.eigenvalues:
+            arrays["eigenvalues"] = np.asarray(chosen.eigenvalues)
         quantity = self.returns[0]
         return [
             Measurement(
@@ -115,36 +100,15 @@ class LossSurface(Landscape):
                 unit=quantity.unit,
                 n=int(inside.sum()),
                 counted="points",
+                status=chosen.status if math.isfinite(rises.mean()) else "not_finite",
                 details=self.facts(context)
-                | {"directions": self.directions, "radius": self.radius, "error_kind": kind}
-                | {"loss_at_the_model": float(terms[centre, 0].mean())},
-                arrays=arrays | ({} if eigenvalues is None else {"eigenvalues": eigenvalues}),
+                | {"error_kind": kind, "loss_at_the_model": float(terms[centre, 0].mean())},
+                arrays=arrays,
                 figures=surface_figures(
                     self.split, f"{self.directions} direction 1", f"{self.directions} direction 2"
                 ),
             )
         ]
-
-    def _vectors(self, context: MeasureContext, model: nn.Module) -> tuple[Tensor | None, Any]:
-        """Return the directions ``(2, P)``, and the eigenvalues where they have some."""
-        import numpy as np
-        import torch
-
-        from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
-
-        if self.directions == "hessian":
-            pairs = self.eigenpairs(context, model, 2)
-            if any(pair.stopped == "not_finite" for pair in pairs):
-                return None, None
-            vectors = torch.stack([with_fixed_sign(pair.vector) for pair in pairs])
-            return vectors, np.asarray([pair.value for pair in pairs])
-        generator = context.generator()
-        kind = "none" if self.directions == "random" else self.directions
-        draws = [
-            random_direction(model, generator, normalisation=kind, biases=self.biases)
-            for _ in range(2)
-        ]
-        return torch.stack(draws), None
 
 
 def surface_figures(split: str, x_label: str, y_label: str) -> tuple[Figure, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from llt_plugins.metrics.loss_line import LossLine
 from llt_plugins.metrics.loss_plane import LossPlane
 from llt_plugins.metrics.loss_surface import LossSurface
 from llt_plugins.metrics.scores import TestLoss, TrainLoss
+from llt_plugins.surfaces import directions
 
 AROUND = [LossLine, LossSurface]
 ALL = [*AROUND, LossPlane]
@@ -135,6 +138,15 @@ def test_the_surface_of_the_leading_eigenvectors_is_a_paraboloid(context_of):
     assert abs(mixed) < 0.02 * abs(first)
 
 
+@pytest.mark.parametrize("metric", AROUND)
+def test_an_eigenvector_that_was_not_found_is_said(metric, context_of, monkeypatch):
+    instance = minimal(metric, directions="hessian")
+    assert instance.measure(context_of(build()))[0].status == "ok"
+    hurried = functools.partial(directions.leading_eigenpairs, tolerance=1e-12, max_steps=2)
+    monkeypatch.setattr(directions, "leading_eigenpairs", hurried)
+    assert instance.measure(context_of(build()))[0].status == "limit"
+
+
 def test_the_surface_rise_is_the_mean_over_the_disc(context_of):
     (result,) = LossSurface(points=5, radius=2.0, samples=30).measure(context_of(build()))
     loss = result.arrays["loss"]
@@ -233,21 +245,25 @@ def test_seeds_choose_directions_and_samples(metric, context_of):
     assert (value(seed=1) == value(seed=2)) == (metric is LossPlane)
 
 
-@pytest.mark.parametrize("directions", ["filter", "hessian"])
+@pytest.mark.parametrize("kind", ["filter", "hessian"])
 @pytest.mark.parametrize("metric", ALL)
-def test_not_a_number_is_a_status(metric, directions, context_of):
+def test_not_a_number_is_a_status(metric, kind, context_of):
     context = inputs(metric, context_of)
     with torch.no_grad():
         context.models[-1][4].bias[0] = math.nan
-    more = {"directions": directions} if metric in AROUND else {}
+    more = {"directions": kind} if metric in AROUND else {}
+    more["samples"] = None
     for result in minimal(metric, **more).measure(context):
         assert (result.value, result.standard_error, result.status) == (None, None, "not_finite")
 
 
 @pytest.mark.parametrize("metric", AROUND)
 def test_a_loss_that_overflows_far_away_is_not_finite(metric, context_of):
-    result = minimal(metric, radius=1e39).measure(context_of(build(batch_norm=False)))[0]
-    assert (result.value, result.status) == (None, "not_finite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        instance = minimal(metric, radius=1e39, samples=None)
+        result = instance.measure(context_of(build(batch_norm=False)))[0]
+    assert (result.value, result.standard_error, result.status) == (None, None, "not_finite")
     assert not np.isfinite(result.arrays["loss"]).all()
     assert np.isfinite(result.arrays["loss"]).any()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
-from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
+from llt_plugins.surfaces.directions import leading_eigenpairs, random_direction, with_fixed_sign
 from llt_plugins.surfaces.parameters import flatten, trainable, unflatten, weight_matrices
 from llt_plugins.surfaces.plane import plane_through
 
@@ -123,6 +125,32 @@ def test_three_points_that_span_no_plane_are_refused():
         plane_through(first, first, second)
     with pytest.raises(ValueError, match=r"\[9, 9, 8\]"):
         plane_through(first, second, second[:8])
+
+
+@dataclass
+class Matrix:
+    values: torch.Tensor
+
+    @property
+    def size(self):
+        return len(self.values)
+
+    def matvec(self, vector):
+        return self.values @ vector
+
+
+def test_leading_eigenpairs_are_those_of_the_matrix():
+    spectrum = torch.tensor([-4.0, 3.0, 3.0, 1.0, *torch.linspace(-0.5, 0.5, 26)]).double()
+    square = torch.randn(30, 30, generator=generator(), dtype=torch.float64)
+    basis, _ = torch.linalg.qr(square)
+    matrix = (basis * spectrum) @ basis.T
+    pairs = leading_eigenpairs(Matrix(matrix), generator(1), 4, tolerance=1e-8)
+    values = torch.tensor([pair.value for pair in pairs]).double()
+    torch.testing.assert_close(values, spectrum[:4], rtol=1e-6, atol=0)
+    vectors = torch.stack([pair.vector for pair in pairs])
+    torch.testing.assert_close(vectors @ vectors.T, torch.eye(4).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(matrix @ vectors.T, vectors.T * values, rtol=0, atol=1e-5)
+    assert len(leading_eigenpairs(Matrix(matrix[:2, :2]), generator(), 5)) == 2
 
 
 def test_the_sign_of_an_eigenvector_is_settled():

@@ -155,7 +155,8 @@ def test_what_cannot_be_batched_is_done_one_by_one():
 def test_when_points_go_together(network):
     assert points_together(network()) == 1
     assert points_together(perceptron()) > 1
-    assert points_together(nn.Linear(1000, 1000)) == 1
+    assert points_together(nn.Linear(500, 500)) == 7
+    assert points_together(nn.Linear(2000, 1000)) == 1
 
 
 def test_batch_norm_is_estimated_anew_at_every_point(network, images, scores):
