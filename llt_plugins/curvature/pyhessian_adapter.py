@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from llt_plugins.curvature.determinism import refuse_training_mode, refuse_unrepeatable, scalar
-from llt_plugins.curvature.hutchinson import TraceEstimate, summarise
+from llt_plugins.curvature.estimates import TraceEstimate, summarise
 from llt_plugins.curvature.types import WeightedLoss
 
 

@@ -159,6 +159,12 @@ def case(request: pytest.FixtureRequest) -> Case:
     return build(request.param)
 
 
+@pytest.fixture(scope="session")
+def case_builder() -> Callable[[str], Case]:
+    """For fixtures that outlive one test."""
+    return build
+
+
 @pytest.fixture
 def make_case() -> Callable[[str], Case]:
     return build
