@@ -49,16 +49,29 @@ def print_result(result: Result, console: Console) -> None:
 
 
 def _print_measurements(record: Record, console: Console) -> None:
-    table = _table("quantity", "value ± std. error", "unit", "n", "status")
+    table = _table("quantity", "value ± s.e.", "unit", "n", "status")
     for m in record.measurements:
         colour = "" if m.status == "ok" else "yellow"
         value = format_value(m.value, m.standard_error)
         table.add_row(m.name, value, m.unit, f"{m.n} {m.counted}", Text(m.status, style=colour))
     console.print(table)
-    for m in record.measurements:
-        if m.details:
-            details = ", ".join(f"{key} = {_short(value)}" for key, value in m.details.items())
-            console.print(Text.assemble((f"{m.name}: ", "dim"), details))
+    for names, text in _details(record).items():
+        console.print(Text.assemble((f"{names}: ", "dim"), text))
+
+
+def _details(record: Record) -> dict[str, str]:
+    """Return the details of the first measurement, and for the others what differs from it."""
+    first, *others = record.measurements
+    missing = object()
+    names: dict[str, list[str]] = {_listed(first.details): [first.name]}
+    for other in others:
+        own = {k: v for k, v in other.details.items() if first.details.get(k, missing) != v}
+        names.setdefault(_listed(own), []).append(other.name)
+    return {", ".join(group): text for text, group in names.items() if text}
+
+
+def _listed(details: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {_short(value)}" for key, value in details.items())
 
 
 def _print_training(result: Result, console: Console) -> None:
@@ -120,7 +133,7 @@ def _origin(result: Result) -> list[tuple[str, str]]:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold")
     return table

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from llt_core.report.result import Panel
 from llt_core.report.scales import ColourScale, Floats, bin_edges
@@ -165,7 +165,7 @@ def _draw_matrix(panel: Panel, axes: Axes) -> None:
     axes.set_ylabel(figure.y_label)
     if max(z.shape) <= ANNOTATED:
         _write_numbers(z, axes, image)
-    _add_bar(image, panel, axes)
+    _add_bar(image, scale, panel, axes)
 
 
 def _write_numbers(z: Floats, axes: Axes, image: ScalarMappable) -> None:
@@ -190,12 +190,12 @@ def _draw_surface(panel: Panel, axes: Axes) -> None:
     assert figure.x is not None  # a surface has both axes
     assert figure.z is not None
     x, y, z = panel.column(figure.x), panel.column(figure.y[0]), panel.column(figure.z)
-    scale = ColourScale.of(z)
+    scale = ColourScale.of(z, steep=True)
     axes.set_xlabel(figure.x_label or figure.x)
     axes.set_ylabel(figure.y_label or figure.y[0])
     if min(z.shape) < 2:  # there is no area to draw contours on
         columns, rows = np.meshgrid(x, y)
-        _add_bar(axes.scatter(columns, rows, c=z, **_colours(scale)), panel, axes)
+        _add_bar(axes.scatter(columns, rows, c=z, **_colours(scale)), scale, panel, axes)
         return
     held = np.ma.masked_invalid(z)
     axes.set_facecolor(MISSING)
@@ -204,7 +204,7 @@ def _draw_surface(panel: Panel, axes: Axes) -> None:
     lines = axes.contour(x, y, held, levels=levels[1:-1], colors="0.15", linewidths=0.5, alpha=0.6)
     axes.clabel(lines, fontsize=7, fmt="%.3g")
     _mark_lowest(x, y, z, axes)
-    _add_bar(filled, panel, axes)
+    _add_bar(filled, scale, panel, axes)
 
 
 def _mark_lowest(x: Floats, y: Floats, z: Floats, axes: Axes) -> None:
@@ -232,10 +232,13 @@ def _levels(scale: ColourScale) -> Floats:
         around = MaxNLocator(LEVELS, symmetric=scale.kind == "diverging")
         return np.asarray(around.tick_values(scale.low, scale.high), dtype=np.float64)
     powers = 10.0 ** np.arange(np.floor(np.log10(scale.low)), np.ceil(np.log10(scale.high)) + 1)
-    finest = np.outer(powers, (1, 2, 5)).ravel()
-    chosen = next(all_ for all_ in (finest, powers) if len(all_) <= 2 * LEVELS or all_ is powers)
-    first, last = np.searchsorted(chosen, [scale.low, scale.high])
-    return chosen[max(first - 1, 0) : last + 1]
+    for steps in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        levels = np.outer(powers, steps).ravel()
+        first, last = np.searchsorted(levels, [scale.low, scale.high])
+        levels = levels[max(first - 1, 0) : last + 1]
+        if len(levels) <= LEVELS + 4:
+            break
+    return levels
 
 
 def _colours(scale: ColourScale) -> dict[str, Any]:
@@ -243,10 +246,13 @@ def _colours(scale: ColourScale) -> dict[str, Any]:
     return {"cmap": MAPS[scale.kind], "norm": kind(scale.low, scale.high)}
 
 
-def _add_bar(mappable: ScalarMappable, panel: Panel, axes: Axes) -> None:
+def _add_bar(mappable: ScalarMappable, scale: ColourScale, panel: Panel, axes: Axes) -> None:
     parent = axes.get_figure()
     assert parent is not None  # axes are made by a figure
     bar = parent.colorbar(mappable, ax=axes, fraction=0.046, pad=0.03)
-    if isinstance(mappable.norm, LogNorm):
-        bar.ax.yaxis.set_major_locator(LogLocator())
+    if scale.kind == "log":
+        steps = (1.0, 2.0, 5.0) if scale.high < 1000 * scale.low else (1.0,)
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=steps))
+        bar.ax.yaxis.set_major_formatter("{x:g}")
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label(panel.figure.z_label)

@@ -60,7 +60,7 @@ def draw_map(panel: Panel, width: int) -> list[Text]:
     figure = panel.figure
     assert figure.z is not None  # a figure of these kinds has one
     z = panel.column(figure.z)
-    scale = ColourScale.of(z)
+    scale = ColourScale.of(z, steep=figure.kind == "surface")
     if figure.kind == "surface":
         lines = _surface(panel, z[::-1], scale, width)
     else:

@@ -94,7 +94,7 @@ def _read(store: Store, digest: str) -> Record:
 
 
 def _ambiguous(store: Store, words: str, fitting: Iterable[Record | None]) -> RequestError:
-    found = [record for record in fitting if record is not None]
+    found = sorted((r for r in fitting if r is not None), key=lambda r: (label(r), r.digest))
     choices = [f"{record.digest[:SHOWN]} {_described(record)}" for record in found]
     more = [f"… {len(choices) - 10} more"] if len(choices) > 10 else []
     return RequestError(

@@ -26,8 +26,10 @@ def subtitle(record: Record) -> str:
         _called(composition["architecture"]),
         f"{'seeds' if '+' in seeds else 'seed'} {seeds}",
     ]
-    counts = dict.fromkeys(f"n = {m.n} {m.counted}" for m in record.measurements if m.n)
-    return " · ".join([*parts, *counts])
+    counts = dict.fromkeys(f"{m.n} {m.counted}" for m in record.measurements if m.n)
+    if counts:
+        parts.append(f"n = {', '.join(counts)}")
+    return " · ".join(parts)
 
 
 def file_stem(record: Record) -> str:

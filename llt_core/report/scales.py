@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-WIDE = 1000.0
-"""Positive values that span more than this factor get a logarithmic colour scale."""
+WIDE = 30.0
+"""A surface of positive values that span more than this factor gets a logarithmic scale."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Axis:
 class ColourScale:
     """How values become colours.
 
-    ``diverging`` puts zero in the middle, for values of both signs; ``log`` is for positive
-    values that span several orders of magnitude; ``sequential`` for all others.
+    ``diverging`` puts zero in the middle, for values of both signs; ``log`` is for surfaces
+    that rise by orders of magnitude; ``sequential`` for all others.
     """
 
     kind: Literal["diverging", "log", "sequential"]
@@ -88,8 +88,8 @@ class ColourScale:
     high: float
 
     @classmethod
-    def of(cls, values: Floats) -> ColourScale:
-        """Choose the scale for the finite ones among ``values``.
+    def of(cls, values: Floats, steep: bool = False) -> ColourScale:
+        """Choose the scale for the finite ones among ``values``; ``log`` only if ``steep``.
 
         >>> ColourScale.of(np.array([-1.0, 3.0]))
         ColourScale(kind='diverging', low=-3.0, high=3.0)
@@ -99,7 +99,7 @@ class ColourScale:
         if low < 0 < high:
             most = max(-low, high)
             return cls("diverging", -most, most)
-        if low > 0 and high > WIDE * low:
+        if steep and low > 0 and high > WIDE * low:
             return cls("log", low, high)
         if low == high:
             return cls("sequential", low - _room(low), high + _room(low))

@@ -81,12 +81,12 @@ def test_a_measurement_with_its_curve_and_origin(llt, home):
     for words in (
         f"wave seed 1 · {digest}",
         "digits · mlp(width=4, depth=1) · sgd",
-        "wave      1.00 ± 0.10         nats  21 points  ok",
+        "wave     1.00 ± 0.10  nats 21 points ok",
         'wave: split = train, peaks = [1, 2]',
         "The wave\nheight (nats)\n",
         "dots: ± one standard error",
-        "wave/height  21     float64  -0.9962 … 0.9975",
-        "wave/grid    2 × 2  float64  0 … 1",
+        "wave/height 21    float64 -0.9962 … 0.9975",
+        "wave/grid   2 × 2 float64 0 … 1",
         f"llt {record.provenance['llt']}, torch {record.provenance['versions']['torch']}",
         "device: cpu, float32, 1 thread(s)",
         f"data: {record.provenance['data']['fingerprint'][:19]}…, published files, 1437 train",
@@ -110,7 +110,7 @@ def test_a_trained_model_with_its_history(llt):
     assert "trainable parameters, sha256 " in told
     for title in ("Training loss\nloss (nats)", "Training accuracy\naccuracy (percent)"):
         assert title in out
-    assert "history/train_loss      2      float64" in out
+    assert "history/train_loss     2     float64" in out
 
 
 def test_a_result_without_arrays(llt):

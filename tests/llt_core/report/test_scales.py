@@ -57,7 +57,11 @@ def test_heavy_tails_do_not_ask_for_millions_of_bins():
 
 def test_colours_follow_the_values():
     assert ColourScale.of(np.array([-3.0, 1.0, np.nan])) == ColourScale("diverging", -3.0, 3.0)
-    assert ColourScale.of(np.array([0.1, 200.0])).kind == "log"
-    assert ColourScale.of(np.array([0.0, 200.0])) == ColourScale("sequential", 0.0, 200.0)
+    assert ColourScale.of(np.array([0.1, 200.0]), steep=True) == ColourScale("log", 0.1, 200.0)
+    assert ColourScale.of(np.array([0.1, 2.0]), steep=True).kind == "sequential"
+    assert ColourScale.of(np.array([0.1, 200.0])).kind == "sequential"
+    assert ColourScale.of(np.array([0.0, 200.0]), steep=True) == ColourScale(
+        "sequential", 0.0, 200.0
+    )
     constant = ColourScale.of(np.array([2.0]))
     assert constant.low < 2 < constant.high
