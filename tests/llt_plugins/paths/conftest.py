@@ -80,7 +80,7 @@ def clouds(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (count,), generator=generator)
     noise = torch.randn(count, 1, 4, 4, generator=generator)
-    return centres[labels] + 0.7 * noise, labels
+    return centres[labels] + 1.5 * noise, labels
 
 
 class Data:

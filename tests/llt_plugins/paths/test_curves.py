@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -23,7 +24,7 @@ def flat(model):
 def de_casteljau(control, t):
     points = list(control)
     while len(points) > 1:
-        points = [(1 - t) * a + t * b for a, b in zip(points, points[1:], strict=False)]
+        points = [(1 - t) * a + t * b for a, b in itertools.pairwise(points)]
     return points[0]
 
 
@@ -151,7 +152,7 @@ def test_mismatches_name_the_first_difference(make):
     wide = nn.Sequential(nn.Flatten(), nn.Linear(16, 13), nn.ReLU(), nn.Linear(13, 6))
     with pytest.raises(ValueError, match=r"'1\.weight' is \(12, 16\).*\(13, 16\)"):
         Path(make("mlp"), wide)
-    with pytest.raises(ValueError, match="parameter '0.bias' is in the second one only"):
+    with pytest.raises(ValueError, match=r"parameter '0\.bias' is in the second one only"):
         Path(nn.Sequential(nn.Linear(2, 2, bias=False)), nn.Sequential(nn.Linear(2, 2)))
     bn = [nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False)]
     with pytest.raises(ValueError, match="buffer 'running_mean' is in the first one only"):
