@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from llt_plugins.surfaces.directions import Eigenvectors
+
 _TYPICAL_SPLIT = 50_000
 """Size of a training split that :meth:`cost` counts in, since a description names none."""
 
@@ -113,18 +115,18 @@ class Landscape(Metric):
         terms[:, 1][~(abs(terms[:, 0]) < math.inf)] = math.nan
         return terms
 
-    def eigenpairs(self, context: MeasureContext, model: nn.Module, count: int) -> list[Any]:
-        """Return the ``count`` leading eigenpairs of the Hessian of this very loss."""
+    def eigenvectors(self, context: MeasureContext, model: nn.Module, count: int) -> Eigenvectors:
+        """Return the ``count`` leading eigenvectors of the Hessian of this very loss."""
         from llt_plugins.curvature.copies import evaluation_copy
         from llt_plugins.curvature.operator import HessianOperator
-        from llt_plugins.surfaces.directions import leading_eigenpairs
+        from llt_plugins.surfaces.directions import leading_eigenvectors
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             return context.loss(model, batch)
 
         losses = [(float(b.weight), partial(loss, batch=b)) for b in self._batches(context)]
         with HessianOperator(evaluation_copy(model, self._dtype()), losses) as operator:
-            return leading_eigenpairs(operator, context.generator(), count, report=context.report)
+            return leading_eigenvectors(operator, context.generator(), count, report=context.report)
 
     def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(T,)``, and what it is about."""

@@ -52,16 +52,14 @@ class AroundModel(Landscape):
         """Return ``count`` directions; None if products of the Hessian are not finite."""
         import torch
 
-        from llt_plugins.surfaces.directions import random_direction, with_fixed_sign
+        from llt_plugins.surfaces.directions import random_direction
 
         if self.directions == "hessian":
-            pairs = self.eigenpairs(context, context.model, count)
-            stops = {pair.stopped for pair in pairs}
-            if "not_finite" in stops:
+            found = self.eigenvectors(context, context.model, count)
+            if found.stopped == "not_finite":
                 return None
-            vectors = torch.stack([with_fixed_sign(pair.vector) for pair in pairs])
-            values = [float(pair.value) for pair in pairs]
-            return Chosen(vectors, values, "limit" if "limit" in stops else "ok")
+            status: Status = "limit" if found.stopped == "limit" else "ok"
+            return Chosen(found.vectors, found.values.tolist(), status)
         generator = context.generator()
         kind = "none" if self.directions == "random" else self.directions
         draws = [

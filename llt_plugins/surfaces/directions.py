@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from llt_plugins.curvature.lanczos import TopEigenvalue, top_eigenvalue
+from llt_plugins.curvature.krylov import Krylov
+from llt_plugins.curvature.lanczos import EigenStop, eigenpairs
 from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
 from llt_plugins.surfaces.parameters import home, trainable, weight_matrices
 
@@ -80,7 +81,27 @@ def with_fixed_sign(vector: Tensor) -> Tensor:
     return vector if vector[vector.abs().argmax()] >= 0 else -vector
 
 
-def leading_eigenpairs(
+@dataclass(frozen=True)
+class Eigenvectors:
+    """Leading eigenpairs of a Hessian, the one of largest magnitude first.
+
+    Attributes
+    ----------
+    vectors
+        Unit rows with a settled sign: float64, shape ``(k, P)``.
+    values
+        Eigenvalues: float64, shape ``(k,)``.
+    stopped
+        See :data:`~llt_plugins.curvature.lanczos.EigenStop`; with ``"not_finite"`` vectors
+        and values are NaN.
+    """
+
+    vectors: Tensor
+    values: Tensor
+    stopped: EigenStop
+
+
+def leading_eigenvectors(
     operator: SymmetricOperator,
     generator: torch.Generator,
     count: int,
@@ -88,38 +109,23 @@ def leading_eigenpairs(
     tolerance: float = 1e-3,
     max_steps: int = 100,
     report: Report = ignore,
-) -> list[TopEigenvalue]:
-    """Return the ``count`` eigenpairs of largest magnitude, by Lanczos with deflation.
+) -> Eigenvectors:
+    """Return the eigenvectors of the ``count`` eigenvalues of largest magnitude, by Lanczos.
 
-    Each pair is found in the complement of those before it (Parlett 1998, section 5.1), so
-    multiple eigenvalues come as often as they are there. ``report`` hears of each run.
+    The sequence starts with a block of ``count`` vectors, so an eigenvalue of that
+    multiplicity comes as often as it is there.
+
+    Raises
+    ------
+    ValueError
+        If the operator has fewer than ``count`` dimensions.
     """
-    pairs: list[TopEigenvalue] = []
-    for _ in range(min(count, operator.size)):
-        rest = _Complement(operator, [pair.vector for pair in pairs])
-        pair = top_eigenvalue(
-            rest, generator, tolerance=tolerance, max_steps=max_steps, report=report
-        )
-        pairs.append(pair)
-    return pairs
-
-
-@dataclass(frozen=True)
-class _Complement:
-    """An operator with some directions projected out on both sides."""
-
-    inner: SymmetricOperator
-    vectors: list[Tensor]
-
-    @property
-    def size(self) -> int:
-        return self.inner.size
-
-    def matvec(self, vector: Tensor) -> Tensor:
-        return self._project(self.inner.matvec(self._project(vector)))
-
-    def _project(self, vector: Tensor) -> Tensor:
-        for known in self.vectors:
-            along = known.to(vector)
-            vector = vector - along * torch.dot(along, vector)
-        return vector
+    if count > operator.size:
+        raise ValueError(f"{operator.size} parameters do not span {count} directions")
+    krylov = Krylov(operator, generator, block_size=count)
+    pairs = eigenpairs(krylov, k=count, tolerance=tolerance, max_steps=max_steps, report=report)
+    if pairs.stopped == "not_finite":
+        nothing = torch.full((count, operator.size), float("nan"), dtype=torch.float64)
+        return Eigenvectors(nothing, nothing[:, 0], pairs.stopped)
+    vectors = [with_fixed_sign(pairs.vector(krylov, index)) for index in range(count)]
+    return Eigenvectors(torch.stack(vectors), torch.from_numpy(pairs.values), pairs.stopped)

@@ -142,8 +142,8 @@ def test_the_surface_of_the_leading_eigenvectors_is_a_paraboloid(context_of):
 def test_an_eigenvector_that_was_not_found_is_said(metric, context_of, monkeypatch):
     instance = minimal(metric, directions="hessian")
     assert instance.measure(context_of(build()))[0].status == "ok"
-    hurried = functools.partial(directions.leading_eigenpairs, tolerance=1e-12, max_steps=2)
-    monkeypatch.setattr(directions, "leading_eigenpairs", hurried)
+    hurried = functools.partial(directions.leading_eigenvectors, tolerance=1e-12, max_steps=2)
+    monkeypatch.setattr(directions, "leading_eigenvectors", hurried)
     assert instance.measure(context_of(build()))[0].status == "limit"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from llt_plugins.surfaces.directions import leading_eigenpairs, random_direction, with_fixed_sign
+from llt_plugins.surfaces.directions import leading_eigenvectors, random_direction, with_fixed_sign
 from llt_plugins.surfaces.parameters import flatten, trainable, unflatten, weight_matrices
 from llt_plugins.surfaces.plane import plane_through
 
@@ -139,18 +139,22 @@ class Matrix:
         return self.values @ vector
 
 
-def test_leading_eigenpairs_are_those_of_the_matrix():
+def test_leading_eigenvectors_are_those_of_the_matrix():
     spectrum = torch.tensor([-4.0, 3.0, 3.0, 1.0, *torch.linspace(-0.5, 0.5, 26)]).double()
     square = torch.randn(30, 30, generator=generator(), dtype=torch.float64)
     basis, _ = torch.linalg.qr(square)
     matrix = (basis * spectrum) @ basis.T
-    pairs = leading_eigenpairs(Matrix(matrix), generator(1), 4, tolerance=1e-8)
-    values = torch.tensor([pair.value for pair in pairs]).double()
-    torch.testing.assert_close(values, spectrum[:4], rtol=1e-6, atol=0)
-    vectors = torch.stack([pair.vector for pair in pairs])
-    torch.testing.assert_close(vectors @ vectors.T, torch.eye(4).double(), rtol=0, atol=1e-6)
+    found = leading_eigenvectors(Matrix(matrix), generator(1), 3, tolerance=1e-8)
+    values, vectors = found.values, found.vectors
+    torch.testing.assert_close(values, spectrum[:3], rtol=1e-6, atol=0)
+    torch.testing.assert_close(vectors @ vectors.T, torch.eye(3).double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(matrix @ vectors.T, vectors.T * values, rtol=0, atol=1e-5)
-    assert len(leading_eigenpairs(Matrix(matrix[:2, :2]), generator(), 5)) == 2
+    with pytest.raises(ValueError, match="2 parameters do not span 5"):
+        leading_eigenvectors(Matrix(matrix[:2, :2]), generator(), 5)
+    broken = leading_eigenvectors(Matrix(matrix * float("nan")), generator(), 2)
+    assert broken.stopped == "not_finite"
+    assert broken.vectors.isnan().all()
+    assert broken.vectors.shape == (2, 30)
 
 
 def test_the_sign_of_an_eigenvector_is_settled():
