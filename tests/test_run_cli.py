@@ -71,9 +71,9 @@ def test_the_table_says_everything(first, llt):
     text = words(first.stdout)
     assert "digits · mlp(width=8, depth=1) · sgd lr 0.1 cosine, batch 64, 2 epochs" in text
     for row in (
-        r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 7 [\d.]+ new",
-        r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 8 [\d.]+ new",
-        r"train_loss [\d.]+ nats 1437 samples 8 [\d.]+ new",
+        r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 7 [0-9a-f]{6} [\d.]+ new",
+        r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 8 [0-9a-f]{6} [\d.]+ new",
+        r"train_loss [\d.]+ nats 1437 samples 8 [0-9a-f]{6} [\d.]+ new",
     ):
         assert re.search(row, text), text
     assert "data: digits, published files (sha256:" in text
@@ -289,7 +289,9 @@ def test_interrupted_by_the_user(tmp_path, moment):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    # A signal that meets exec() of a text (dataclasses are made so) is raised once more by
+    # CPython as it ends; every shell calls that 130, too.
+    assert process.returncode in (130, -signal.SIGINT), err
     assert "Interrupted." in err
     assert "Traceback" not in err
     assert list((store / "tmp").iterdir()) == []

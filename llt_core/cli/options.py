@@ -30,6 +30,13 @@ def data_option(command: Command) -> Command:
     )(command)
 
 
+def all_option(command: Command) -> Command:
+    """Add ``--all``."""
+    return click.option(
+        "--all", "every", is_flag=True, help="Every quantity, not only the first of each metric"
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")(

@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from llt_core.cli.options import json_option, store_option
+from llt_core.cli.options import all_option, json_option, store_option
 from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.export import rows
@@ -20,8 +20,11 @@ COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "unit", "
 @store_option
 @click.option("--task", metavar="NAME", help="Only this task")
 @click.option("--metric", metavar="NAME", help="Only this metric")
+@all_option
 @json_option
-def command(store: str | None, task: str | None, metric: str | None, as_json: bool) -> int:
+def command(
+    store: str | None, task: str | None, metric: str | None, every: bool, as_json: bool
+) -> int:
     """List the measurements in the store, oldest first.
 
     llt export has every field of them; here stand those in which the lines differ.
@@ -41,7 +44,7 @@ def command(store: str | None, task: str | None, metric: str | None, as_json: bo
     if as_json:
         print(json.dumps(table, indent=1))
     else:
-        _print(table, str(root))
+        _print(table, str(root), every)
     return 0
 
 
@@ -49,33 +52,22 @@ def _matches(qualified: str, wanted: str | None) -> bool:
     return wanted is None or wanted in (qualified, qualified.rpartition("/")[2])
 
 
-def _print(table: list[dict[str, Any]], root: str) -> None:
-    from rich.console import Console
+def _print(table: list[dict[str, Any]], root: str, every: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from llt_core.cli.tables import format_value
+    from llt_core.cli.tables import format_value, hint, wide_console
 
-    console = Console()
+    console = wide_console()
     if not table:
         console.print(f"no measurements in {root}", soft_wrap=True)
         return
     varied = _varied(table)
     drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    columns = (
-        "data",
-        "network",
-        "differs in",
-        "metric",
-        "value ± s.e.",
-        "unit",
-        "n",
-        "seed",
-        "cell",
-    )
-    for name in columns:
+    for name in COLUMNS:
         drawn.add_column(name, no_wrap=name not in ("differs in", "metric"), overflow="fold")
-    for row in table:
+    shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
+    for row in shown:
         settings = (f"{_last(key)}={row[key]}" for key in varied if row.get(key) is not None)
         cells = (
             _data(row),
@@ -92,6 +84,8 @@ def _print(table: list[dict[str, Any]], root: str) -> None:
     if not varied:
         drawn.columns.pop(2)
     console.print(drawn)
+    if len(shown) < len(table):
+        console.print(hint(len(table) - len(shown)), style="dim", highlight=False)
     if not all(row["data_verified"] for row in table):
         console.print("[yellow]*[/] files not verified: they may not be the published ones")
     console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from llt_core.cli.options import data_option, json_option, store_option
+from llt_core.cli.options import all_option, data_option, json_option, store_option
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
 from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
@@ -75,6 +75,7 @@ NAMED = "NAME[:KEY=VALUE,…]"
 @store_option
 @data_option
 @click.option("--force", is_flag=True, help="Compute again what the store holds")
+@all_option
 @click.option("--dry-run", is_flag=True, help="Show the cells and what they cost, then stop")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress")
@@ -84,6 +85,7 @@ def command(
     store: str | None,
     data_root: str | None,
     force: bool,
+    every: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -106,7 +108,8 @@ def command(
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, as_json)
-    return _run(spec, where, ComputeSettings(device=device, threads=threads), force, as_json, quiet)
+    compute = ComputeSettings(device=device, threads=threads)
+    return _run(spec, where, compute, force, every, as_json, quiet)
 
 
 def _spec(
@@ -146,6 +149,7 @@ def _run(
     where: dict[str, Path],
     compute: ComputeSettings,
     force: bool,
+    every: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -161,7 +165,7 @@ def _run(
     if as_json:
         print(json.dumps(run_document(result), indent=1, allow_nan=False))
     else:
-        print_run(result)
+        print_run(result, every)
     if any(failed.failure == "request" for failed in result.failed):
         return 2
     return 1 if result.failed else 0

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from llt_core.api import RunResult
     from llt_core.sweep.estimate import Estimate
 
+_UNCUT = 160
+"""Characters a line of a table may take where nobody's terminal is too narrow."""
+
 
 def format_value(value: float | None, error: float | None) -> str:
     """Write ``value ± error``, the error with two digits and the value to match.
@@ -51,25 +54,51 @@ def describe(composition: dict[str, Any]) -> str:
     return " · ".join(texts)
 
 
-def print_run(result: RunResult) -> None:
-    """Print the measurements of a run, what failed, and where the data came from."""
+def wide_console() -> Console:
+    """Return a console that cuts nothing off where the output is a file or a pipe."""
     console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, _UNCUT))
+
+
+def print_run(result: RunResult, every: bool = False) -> None:
+    """Print the measurements of a run, what failed, and where the data came from.
+
+    Of each metric the first quantity is shown, or ``every`` one.
+    """
+    console = wide_console()
     measured = [r for r in result.results if r.record is not None and r.record.measurements]
     trained = [r for r in result.results if r.planned.cell.kind == "train" and r.record is not None]
     rows = measured or trained
     if rows:
         console.print(describe(rows[0].planned.composition), markup=False, soft_wrap=True)
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        columns = ("metric", "value ± std. error", "unit", "n", "seed", "sec", "from")
+        columns = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
         for name in columns:
             right = name in ("sec", "n")
-            table.add_column(name, justify="right" if right else "left", no_wrap=True)
+            table.add_column(
+                name,
+                justify="right" if right else "left",
+                no_wrap=name != "metric",
+                overflow="fold" if name == "metric" else "ellipsis",
+            )
+        hidden = 0
         for row in rows:
             assert row.record is not None
-            for line in _lines(row.record):
-                table.add_row(*line, _seconds(row.record.seconds), row.origin)
+            lines = _lines(row.record)
+            hidden += 0 if every else len(lines) - 1
+            for line in lines if every else lines[:1]:
+                table.add_row(
+                    *line, row.planned.digest[:6], _seconds(row.record.seconds), row.origin
+                )
         console.print(table)
+        if hidden:
+            console.print(hint(hidden), style="dim", highlight=False)
     _print_notes(console, result)
+
+
+def hint(hidden: int) -> str:
+    """Say how to see the quantities a table left out."""
+    return f"{hidden} more numbers: --all, or llt show-result CELL"
 
 
 def _lines(record: Record) -> list[tuple[str, ...]]:
