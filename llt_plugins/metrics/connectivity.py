@@ -375,7 +375,7 @@ def _ends(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _figures(arrays: Mapping[str, Any]) -> tuple[Figure, ...]:
-    """Return one figure of error and one of loss along the path."""
+    """Return one figure of error, one of loss along the path, and one of curve training."""
     figures = []
     for kind, unit in UNITS.items():
         drawn = [split for split in SPLITS if f"{split}_{kind}" in arrays]
@@ -393,6 +393,17 @@ def _figures(arrays: Mapping[str, Any]) -> tuple[Figure, ...]:
                     y_label=f"{kind} ({unit})",
                 )
             )
+    if "training_loss" in arrays:
+        figures.append(
+            Figure(
+                kind="line",
+                title="Curve training",
+                x="epoch",
+                y=("training_loss",),
+                x_label="epoch",
+                y_label="mean loss at random t (nats)",
+            )
+        )
     return tuple(figures)
 
 
