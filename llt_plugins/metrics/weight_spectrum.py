@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from llt_plugins.surfaces.power_law import PowerLaw
     from llt_plugins.surfaces.weights import LayerSpectrum
 
+_HISTOGRAMS = 5
+
 
 class WeightSpectrum(Metric):
     """Spectra of the weight matrices of a model, layer by layer; no data is needed.
@@ -204,6 +206,9 @@ def _arrays(spectra: list[LayerSpectrum], fits: list[PowerLaw | None]) -> dict[s
 
 def _figures(spectra: list[LayerSpectrum], fitted: bool) -> tuple[Figure, ...]:
     layers = tuple(spectrum.name for spectrum in spectra)
+    # More histograms in one picture cannot be told apart.
+    widest = sorted(spectra, key=lambda s: -len(s.singular_values))[:_HISTOGRAMS]
+    shown = tuple(spectrum.name for spectrum in widest)
     bars = [("stable_rank", "Stable rank of each layer"), ("spectral_norm", "Norm of each layer")]
     if fitted:
         bars.insert(0, ("alpha", "Power-law exponent of each layer"))
@@ -214,9 +219,9 @@ def _figures(spectra: list[LayerSpectrum], fitted: bool) -> tuple[Figure, ...]:
         ),
         Figure(
             kind="histogram",
-            title="Singular values of the layers",
-            y=tuple(f"singular_values.{layer}" for layer in layers),
-            labels=layers,
+            title="Singular values of the widest layers",
+            y=tuple(f"singular_values.{layer}" for layer in shown),
+            labels=shown,
             x_label="singular value",
             y_label="count",
         ),
