@@ -38,10 +38,10 @@ def refuse_training_mode(model: nn.Module) -> None:
             )
 
 
-def refuse_unrepeatable(model: nn.Module, loss: Loss) -> None:
+def refuse_unrepeatable(model: nn.Module, loss: Loss) -> float:
     """Refuse a loss that differs between two calls (functional dropout, shuffled data).
 
-    Costs two forward passes and leaves the global random state as it was.
+    Costs two forward passes, leaves the global random state as it was, and returns the loss.
 
     Raises
     ------
@@ -61,6 +61,7 @@ def refuse_unrepeatable(model: nn.Module, loss: Loss) -> None:
             f"the loss of the first micro-batch is not deterministic: {first:.9g}, then "
             f"{second:.9g} on the same call; turn off dropout, augmentation and shuffling"
         )
+    return first
 
 
 def scalar(loss: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,304 @@
+"""What operators that sum over micro-batches share: memory, blocks and accumulation."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from llt_plugins.curvature.determinism import refuse_training_mode, refuse_unrepeatable
+from llt_plugins.curvature.memory import BUDGET
+from llt_plugins.curvature.parameters import chosen_parameters, flat, pieces
+from llt_plugins.curvature.rewriting import Rewriting
+from llt_plugins.curvature.types import Loss
+
+_LARGEST_MATRIX = 5_000
+
+_ALIKE = 1e-3
+"""Relative difference of two ways to compute a loss that rounding in float32 can explain."""
+
+Retain = bool | Literal["auto"]
+"""Whether graphs are kept: always, never, or as far as the memory budget goes."""
+
+
+class Graph(Protocol):
+    """The graph of one micro-batch, from which products are made.
+
+    Attributes
+    ----------
+    held
+        Bytes of the tensors it keeps alive.
+    passing
+        Bytes that one product takes on its way, roughly: a tangent of each activation.
+    largest
+        Bytes of the largest of them.
+    loss
+        The loss of the micro-batch, to compare ways of computing it by.
+    """
+
+    held: int
+    passing: int
+    largest: int
+    loss: float
+
+    def product(
+        self, vectors: list[Tensor], *, batched: bool, retain: bool
+    ) -> Sequence[Tensor | None]:
+        """Return the product with ``vectors``, one piece for each parameter.
+
+        With ``batched``, pieces are ``(k, *shape)``; without ``retain``, it is the last one.
+        """
+        ...
+
+
+G = TypeVar("G", bound=Graph)
+
+
+class MicroBatchOperator(ABC):
+    """A symmetric P × P matrix ``Σ wᵢ Aᵢ / Σ wᵢ``, one Aᵢ for each micro-batch.
+
+    The flat order of the parameters is that of ``model.parameters()``, each tied weight once,
+    frozen ones left out. Nothing is written to ``.grad``. Attributes say how it works:
+    ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector at a time,
+    or the loss in torch's own way, where that had to be.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: Sequence[float],
+        losses: Sequence[Loss],
+        *,
+        parameters: Iterable[str] | None,
+        retain: Retain,
+        memory_budget: int,
+    ) -> None:
+        if memory_budget < 0:
+            raise ValueError(f"the memory budget is {memory_budget} bytes, expected 0 or more")
+        chosen = chosen_parameters(model, parameters)
+        self._model = model
+        self._names = tuple(chosen)
+        self._parameters: list[Tensor] = list(chosen.values())
+        self._shares = _shares(weights)
+        self._retain = retain
+        self._budget = memory_budget
+        self._graphs: dict[int, Graph] = {}
+        self.unbatched: str | None = None
+        self.plain: str | None = None
+        self._channels_last = True
+        refuse_training_mode(model)
+        self._first_loss = refuse_unrepeatable(model, losses[0])
+
+    @property
+    def size(self) -> int:
+        """Number of parameters P."""
+        return sum(p.numel() for p in self._parameters)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in the flat order."""
+        return self._names
+
+    @property
+    def device(self) -> torch.device:
+        """Where products are computed."""
+        return self._parameters[0].device
+
+    @property
+    def retained(self) -> int:
+        """Bytes held by the graphs that are kept now."""
+        return sum(graph.held for graph in self._graphs.values())
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        """Return the product with ``vector``.
+
+        Parameters
+        ----------
+        vector
+            Any floating-point type and device, shape ``(P,)``; it is cast to the type of
+            the parameters, in which the product is computed.
+
+        Returns
+        -------
+        Tensor
+            Float64, shape ``(P,)``, on :attr:`device`.
+        """
+        if vector.shape != (self.size,):
+            raise ValueError(
+                f"the vector has shape {tuple(vector.shape)}, expected ({self.size},): "
+                "one entry for each trainable parameter"
+            )
+        return self._sum(vector[None])[0]
+
+    def matmat(self, vectors: Tensor) -> Tensor:
+        """Return the product with each column of ``vectors``.
+
+        Each graph is built once for all columns, so when graphs are not kept a block costs
+        less than its columns one by one. As many columns are computed together as the memory
+        budget allows.
+
+        Parameters
+        ----------
+        vectors
+            As for :meth:`matvec`, shape ``(P, k)``.
+
+        Returns
+        -------
+        Tensor
+            Float64, shape ``(P, k)``, on :attr:`device`; columns lie contiguously.
+        """
+        if vectors.ndim != 2 or len(vectors) != self.size:
+            raise ValueError(
+                f"the block has shape {tuple(vectors.shape)}, expected ({self.size}, k): "
+                "one row for each trainable parameter, one column for each vector"
+            )
+        return self._sum(vectors.T).T
+
+    def matrix(self) -> Tensor:
+        """Return the whole matrix: float64, shape ``(P, P)``, for P ≤ 5,000 only."""
+        if self.size > _LARGEST_MATRIX:
+            raise ValueError(
+                f"the Hessian of {self.size:,} parameters is too large to write down "
+                f"(at most {_LARGEST_MATRIX:,}); use matvec"
+            )
+        basis = torch.eye(self.size, dtype=torch.float64, device=self.device)
+        return torch.stack([self.matvec(row) for row in basis], dim=1)
+
+    @abstractmethod
+    def restricted(self, parameters: Iterable[str]) -> Self:
+        """Return the diagonal block of the parameters with these names, as an operator.
+
+        Its flat order is the model's, whatever the order of the names.
+        """
+
+    def close(self) -> None:
+        """Release the kept graphs; a later product builds them again."""
+        self._graphs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _build(self, index: int, rewriting: Callable[[], Rewriting | nullcontext[None]]) -> Graph:
+        """Build the graph of one micro-batch, computing the loss inside ``rewriting()``."""
+
+    def _sum(self, rows: Tensor) -> Tensor:
+        """Return the products with the rows ``(k, P)``, float64."""
+        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
+        for index, share in enumerate(self._shares):
+            graph = self._graph(index)
+            kept = index in self._graphs
+            start = 0
+            while start < len(rows):
+                stop = min(start + self._together(graph, len(rows)), len(rows))
+                product = self._product(graph, rows[start:stop], kept or stop < len(rows))
+                if product is not None:
+                    total[start:stop].add_(product, alpha=share)
+                    start = stop
+        return total
+
+    def _product(self, graph: Graph, rows: Tensor, retain: bool) -> Tensor | None:
+        """Return the products of one micro-batch, or None if they do not work together."""
+        if len(rows) == 1:
+            vectors = pieces(rows[0], self._parameters)
+            return flat(graph.product(vectors, batched=False, retain=retain), self._parameters)[
+                None
+            ]
+        vectors = pieces(rows, self._parameters)
+        try:
+            # Kept in any case: should it fail, the vectors go one by one over the same graph.
+            products = graph.product(vectors, batched=True, retain=True)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, NotImplementedError) as error:
+            self.unbatched = str(error)
+            return None
+        return flat(products, self._parameters, (len(rows),))
+
+    def _together(self, graph: Graph, vectors: int) -> int:
+        """Return how many vectors to multiply at once."""
+        if self.unbatched is not None:
+            return 1
+        free = self._budget - max(self.retained, graph.held)
+        most = max(1, free // max(1, graph.passing))
+        return min(vectors, most)
+
+    def _graph(self, index: int) -> Graph:
+        graph = self._graphs.get(index)
+        if graph is None:
+            graph = self._built(index)
+            if self._keeps(graph):
+                self._graphs[index] = graph
+        return graph
+
+    def _keeps(self, graph: Graph) -> bool:
+        """Decide whether to keep a new graph.
+
+        A product of a single micro-batch holds its graph at its peak anyway, so keeping it is
+        free. Otherwise there must be room for it, and, unless all graphs fit, for one more
+        that comes and goes.
+        """
+        if self._retain != "auto":
+            return self._retain
+        others = len(self._shares) - len(self._graphs) - 1
+        if len(self._shares) == 1:
+            return True
+        if self.retained + graph.held * (1 + others) <= self._budget:
+            return True
+        return self.retained + 2 * graph.held <= self._budget
+
+    def _built(self, index: int) -> Graph:
+        """Build a graph in the cheapest way that works for this model."""
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            while self.plain is None:
+                try:
+                    graph = self._build(index, self._rewriting)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    self._step_back(str(error))
+                    continue
+                if index > 0 or _alike(graph.loss, self._first_loss):
+                    return graph
+                self._step_back(f"the loss became {graph.loss:.9g} from {self._first_loss:.9g}")
+            return self._build(index, nullcontext)
+
+    def _rewriting(self) -> Rewriting:
+        return Rewriting(channels_last=self._channels_last)
+
+    def _step_back(self, reason: str) -> None:
+        """Try the default memory layout, then torch's own way."""
+        if self._channels_last:
+            self._channels_last = False
+        else:
+            self.plain = reason
+
+
+def _alike(first: float, second: float) -> bool:
+    return not math.isfinite(second) or math.isclose(first, second, rel_tol=_ALIKE, abs_tol=1e-6)
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    """Return the weights divided by their sum."""
+    total = math.fsum(weights)
+    if not weights or min(weights) < 0 or not (0 < total < math.inf):
+        raise ValueError(
+            f"the micro-batches weigh {list(weights)}, expected at least one and all positive: "
+            "each is the number of terms its mean loss averages"
+        )
+    return [weight / total for weight in weights]
