@@ -53,7 +53,8 @@ def _print_measurements(record: Record, console: Console) -> None:
     for m in record.measurements:
         colour = "" if m.status == "ok" else "yellow"
         value = format_value(m.value, m.standard_error)
-        table.add_row(m.name, value, m.unit, f"{m.n} {m.counted}", Text(m.status, style=colour))
+        texts = (m.name, value, m.unit, f"{m.n} {m.counted}")
+        table.add_row(*map(escape, texts), Text(m.status, style=colour))
     console.print(table)
     for names, text in _details(record).items():
         console.print(Text.assemble((f"{names}: ", "dim"), text))
@@ -102,7 +103,7 @@ def _print_arrays(result: Result, console: Console) -> None:
         shape = " × ".join(map(str, facts["shape"])) or "one number"
         spread = "–" if facts["min"] is None else f"{facts['min']:.4g} … {facts['max']:.4g}"
         lost = f", {facts['not_finite']} not finite" if facts["not_finite"] else ""
-        table.add_row(name, shape, facts["dtype"], spread + lost)
+        table.add_row(escape(name), shape, facts["dtype"], spread + lost)
     console.print(table)
 
 
