@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from llt_core.spec import MeasureCell
+from llt_core.spec.naming import short_name, work_name
 from llt_core.store import Record
-from llt_core.sweep.plan import Plan, PlannedCell, metric_name, short_name
+from llt_core.sweep.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
     from llt_core.api import RunResult
@@ -109,7 +110,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
         return [("last training loss", format_value(loss, None), "nats", epochs, seeds)]
     changed = ""
     if isinstance(record.cell, MeasureCell):
-        changed = metric_name(record.cell).removeprefix(short_name(record.cell.metric.name))
+        changed = work_name(record.cell).removeprefix(short_name(record.cell.metric.name))
     return [
         (
             escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),

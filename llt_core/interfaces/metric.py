@@ -75,6 +75,10 @@ class Metric(Component):
         """Return the splits this instance reads; override when a parameter chooses."""
         return self.needs.splits
 
+    def second_order(self) -> bool:
+        """Whether this instance differentiates twice; override when a parameter chooses."""
+        return self.needs.second_order
+
     def refuses(self, task: TaskDescription) -> str | None:
         """Refuse modalities outside ``needs.modalities`` and splits the task lacks."""
         if self.needs.modalities is not None and task.modality not in self.needs.modalities:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from llt_core.errors import LltError, RequestError
-from llt_core.spec import MeasureCell
+from llt_core.spec import MeasureCell, naming
 from llt_core.store import Record, Store
 from llt_core.store.index import records
 
@@ -52,25 +52,14 @@ def find(store: Store, words: str) -> Record:
 
 def label(record: Record) -> str:
     """Return a few words for a cell: ``train seed 0``, ``cka(samples=64) seed 0+1``."""
-    seeds = "+".join(map(str, record.composition["seeds"]))
-    return f"{_work(record)} seed {seeds}"
-
-
-def _work(record: Record) -> str:
-    """Return what a cell does: ``train``, or its metric with the parameters that were set."""
-    if not isinstance(record.cell, MeasureCell):
-        return "train"
-    metric = record.cell.metric
-    changed = ", ".join(f"{key}={value}" for key, value in metric.parameters.items())
-    short = metric.name.rpartition("/")[2]
-    return f"{short}({changed})" if changed else short
+    return naming.label(record.cell, record.composition)
 
 
 def _names(record: Record) -> set[str]:
     """Return every name a cell answers to, digests apart."""
-    names = {label(record), _work(record), *(m.name for m in record.measurements)}
+    names = {label(record), naming.work_name(record.cell), *(m.name for m in record.measurements)}
     if isinstance(record.cell, MeasureCell):
-        names.add(record.cell.metric.name.rpartition("/")[2])
+        names.add(naming.short_name(record.cell.metric.name))
     return names
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llt_core.report.find import label
 from llt_core.spec import MeasureCell
+from llt_core.spec.naming import work_name
 from llt_core.store import Record
 
 
@@ -13,7 +13,7 @@ def title(record: Record) -> str:
     """Return what was done: the metric with the parameters that were set, or ``training``."""
     if not isinstance(record.cell, MeasureCell):
         return "training"
-    return label(record).rpartition(" seed ")[0]
+    return work_name(record.cell)
 
 
 def subtitle(record: Record) -> str:

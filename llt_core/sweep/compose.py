@@ -131,7 +131,7 @@ def _check_fit(composition: Composition, models: int) -> None:
     once_only = _ask(architecture, composition.the_architecture.lacks_second_order)
     for part in composition.metrics:
         metric = cast(Metric, part.component)
-        if metric.needs.second_order and once_only:
+        if once_only and metric.second_order():
             raise _misfit(part, architecture, once_only)
         if metric.scope != "model" and models < 2:
             raise RequestError(

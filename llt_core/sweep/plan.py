@@ -10,6 +10,7 @@ from typing import Any, cast
 from llt_core.interfaces import Metric, Task
 from llt_core.plugins import Catalogue
 from llt_core.spec import MeasureCell, Pairs, PluginRef, RunSpec, TrainCell, digest
+from llt_core.spec.naming import label
 from llt_core.sweep.compose import Composition, Part, compose
 
 
@@ -24,10 +25,7 @@ class PlannedCell:
     @property
     def label(self) -> str:
         """A few words for tables and progress lines."""
-        seeds = "+".join(map(str, self.composition["seeds"]))
-        if isinstance(self.cell, TrainCell):
-            return f"train seed {seeds}"
-        return f"{metric_name(self.cell)} seed {seeds}"
+        return label(self.cell, self.composition)
 
 
 @dataclass(frozen=True)
@@ -87,22 +85,6 @@ def make_plan(spec: RunSpec, catalogue: Catalogue, data_root: Path) -> Plan:
         for planned in [_measure_cell(composition, metric, group)]
     }
     return Plan(composition, trains, tuple(measures.values()))
-
-
-def short_name(qualified: str) -> str:
-    """Return the name without its package."""
-    return qualified.rpartition("/")[2]
-
-
-def metric_name(cell: MeasureCell) -> str:
-    """Return the metric's short name, with the parameters that are not defaults.
-
-    ``hessian_trace``, or ``hessian_trace(samples=500)``: never the same for two cells of one
-    composition.
-    """
-    changed = ", ".join(f"{key}={value}" for key, value in cell.metric.parameters.items())
-    short = short_name(cell.metric.name)
-    return f"{short}({changed})" if changed else short
 
 
 def _train_cell(composition: Composition, data: str | None, seed: int) -> PlannedCell:

@@ -48,6 +48,10 @@ class AroundModel(Landscape):
             raise ValueError("points must be odd, so that the one in the middle is the model")
         return points
 
+    def second_order(self) -> bool:
+        """Whether eigenvectors of the Hessian are asked for."""
+        return self.directions == "hessian"
+
     def choose(self, context: MeasureContext, count: int) -> Chosen | None:
         """Return ``count`` directions; None if products of the Hessian are not finite."""
         import torch

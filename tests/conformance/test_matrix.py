@@ -49,7 +49,7 @@ def test_compatible_compositions_run_and_others_are_refused(task, architecture, 
     models = tuple(train(problem, network, splits, seed) for seed in range(2))
     for metric in METRICS:
         if metric.refuses(description) is None and not (
-            metric.needs.second_order and network.lacks_second_order()
+            metric.second_order() and network.lacks_second_order()
         ):
             check(metric, problem, splits, models)
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import os
 import re
 import shlex
@@ -245,8 +246,8 @@ def test_commands_would_run(page, local_plugins):
         except click.ClickException as error:
             pytest.fail(f"{shlex.join(words)}: {error.format_message()}")
         if words[0] == "run" and whole:
-            keys = ("task", "arch", "metrics", "perturbations", "assignments", "seed", "models")
-            compose(_spec(*(options[key] for key in keys)), local_plugins)
+            keys = inspect.signature(_spec).parameters
+            compose(_spec(**{key: options[key] for key in keys}), local_plugins)
         for key in ("task", "arch", "metrics", "perturbations", "metric", "name", "kind"):
             given = options.get(key)
             several = given if isinstance(given, list | tuple) else [given]

@@ -1,0 +1,35 @@
+"""What cells are called in tables, progress lines and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llt_core.spec.cell import MeasureCell, TrainCell
+
+
+def short_name(qualified: str) -> str:
+    """Return the name without its package.
+
+    >>> short_name("llt/hessian_trace")
+    'hessian_trace'
+    """
+    return qualified.rpartition("/")[2]
+
+
+def work_name(cell: TrainCell | MeasureCell) -> str:
+    """Return ``train``, or the metric's short name with the parameters that are not defaults.
+
+    ``hessian_trace``, or ``hessian_trace(samples=500)``: never the same for two measurements
+    of one composition.
+    """
+    if isinstance(cell, TrainCell):
+        return "train"
+    changed = ", ".join(f"{key}={value}" for key, value in cell.metric.parameters.items())
+    short = short_name(cell.metric.name)
+    return f"{short}({changed})" if changed else short
+
+
+def label(cell: TrainCell | MeasureCell, composition: Mapping[str, Any]) -> str:
+    """Return a few words for a cell: ``train seed 0``, ``cka(samples=64) seed 0+1``."""
+    return f"{work_name(cell)} seed {'+'.join(map(str, composition['seeds']))}"
