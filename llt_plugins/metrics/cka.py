@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
-from llt_core.interfaces import (
-    Figure,
-    MeasureContext,
-    Measurement,
-    Metric,
-    Needs,
-    Quantity,
-    Scope,
-    TaskDescription,
-    parameter,
-)
+from llt_core.interfaces import Figure, MeasureContext, Measurement, Quantity, parameter
+from llt_plugins.metrics.representations import PairOfRepresentations, Side
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from llt_plugins.similarity.cka import Cka as Similarity
-    from llt_plugins.similarity.inputs import Inputs
-    from llt_plugins.similarity.representation import Missing, Representation
-
-_TYPICAL_SPLIT = 50_000
-"""Size of a training split that :meth:`cost` counts in, since a description names none."""
-
-_PAIRS_PER_MODEL = 4
-"""In a cell of five models each is compared with four others."""
 
 
-class _Side(NamedTuple):
-    """One model's features by layer, and which of the samples were drawn together."""
-
-    layers: dict[str, Representation | Missing]
-    groups: Tensor | None
-
-
-class Cka(Metric):
+class Cka(PairOfRepresentations):
     """Centred kernel alignment of the representations of two models.
 
     `HSIC(K, L) / √(HSIC(K, K) HSIC(L, L))`, where K and L hold the similarities of all
@@ -77,8 +50,6 @@ class Cka(Metric):
     """
 
     summary = "Centred kernel alignment of two models: outputs or layers, linear or RBF"
-    scope: ClassVar[Scope] = "pair"
-    needs: ClassVar[Needs] = Needs(splits=("train",))
     returns = (
         Quantity(
             name="cka",
@@ -88,36 +59,8 @@ class Cka(Metric):
         ),
     )
 
-    features: Literal["softmax", "logits", "layers"] = parameter(
-        "softmax", description="What is compared: outputs, or the layers the architecture names"
-    )
-    kernel: Literal["linear", "rbf"] = parameter(
-        "linear", description="Similarity of two inputs within one model"
-    )
-    bandwidth: float = parameter(
-        1.0, gt=0, description="Width of the RBF kernel as a multiple of the median distance"
-    )
     debiased: bool | None = parameter(
         None, description="Use unbiased HSIC; null: for layers yes, for outputs no"
-    )
-    inputs: Literal["mixup", "plain"] = parameter(
-        "mixup", description="Mixtures of two examples each, or examples as they are"
-    )
-    split: str = parameter("train", description="Split the inputs are drawn from")
-    samples: int = parameter(640, ge=4, description="Number of inputs", unit="samples")
-    batch_size: int = parameter(
-        128, ge=1, description="Inputs per batch; a batch of mixtures shares one λ", unit="samples"
-    )
-    alpha: float = parameter(16.0, gt=0, description="λ of mixtures is drawn from Beta(α, α)")
-    pool: Literal["average", "flatten"] = parameter(
-        "average", description="What becomes of the positions in a layer's activations"
-    )
-    minibatch: int | None = parameter(
-        None,
-        ge=4,
-        description="Average debiased HSIC over parts of this size, for many samples; "
-        "null: all at once",
-        unit="samples",
     )
     bootstrap: int = parameter(
         0,
@@ -147,25 +90,11 @@ class Cka(Metric):
         """Return an instance that takes a moment: 32 mixtures."""
         return cls(samples=32, batch_size=8)
 
-    def splits(self) -> tuple[str, ...]:
-        """Return the one split that ``split`` names."""
-        return (self.split,)
-
-    def cost(self, task: TaskDescription) -> float:
-        """Return the passes of two models over the inputs."""
-        return 2.0 * self.samples / _TYPICAL_SPLIT
-
-    def refuses(self, task: TaskDescription) -> str | None:
-        """Refuse to mix inputs that are no real numbers."""
-        if task.modality == "text" and self.inputs == "mixup":
-            return "it mixes inputs, but texts cannot be mixed: set inputs = plain"
-        return super().refuses(task)
-
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the similarity, for layers with the matrix of all pairs of layers."""
         if self.compat == "reference":
             return [self._as_in_the_reference(context)]
-        first, second = (self._side(context, index) for index in (0, 1))
+        first, second = (self.side(context, index) for index in (0, 1))
         if self.features == "layers":
             return [self._of_layers(first, second)]
         similarity = self._compare(first, second)
@@ -175,74 +104,14 @@ class Cka(Metric):
     def _debias(self) -> bool:
         return self.features == "layers" if self.debiased is None else self.debiased
 
-    def _side(self, context: MeasureContext, index: int) -> _Side:
-        """Return one model's features, computed once for all its pairs."""
-        fields = {"features", "kernel", "bandwidth", "inputs", "split", "samples", "batch_size"}
-        fields |= {"alpha", "pool", "minibatch"}
-        key = ("cka features", *sorted(self.model_dump(include=fields).items()))
-
-        def compute() -> _Side:
-            batches, groups = self._inputs(context, context.sample_generator("cka inputs"))
-            return _Side(self._represent(context, index, batches), groups)
-
-        return context.remember(key, compute, index)
-
-    def _inputs(
-        self, context: MeasureContext, generator: torch.Generator, more: int = 0
-    ) -> tuple[list[Inputs], Tensor | None]:
-        """Return batches of inputs on the device, and the number of the batch of each."""
-        from llt_plugins.similarity.inputs import draw_mixtures, groups, mix
-
-        if self.inputs == "plain":
-            chosen = context.batches(self.split, self.samples, self.batch_size)
-            return [batch.inputs for batch in chosen], None
-        examples = context.examples(self.split)
-        mixtures = draw_mixtures(
-            len(examples),
-            generator,
-            samples=self.samples + more,
-            batch_size=self.batch_size,
-            alpha=self.alpha,
-        )
-        batches = []
-        for mixture in mixtures:
-            one, two = (
-                examples.batch(index).to(context.device, context.dtype).inputs
-                for index in (mixture.first, mixture.second)
-            )
-            batches.append(mix(one, two, mixture.share))
-        return batches, groups(mixtures)
-
-    def _represent(
-        self, context: MeasureContext, index: int, batches: list[Inputs]
-    ) -> dict[str, Representation | Missing]:
-        """Return the features of one model by layer, ready for comparison."""
-        from llt_plugins.similarity.features import class_probabilities, layers, outputs, pooled
-        from llt_plugins.similarity.representation import represent
-
-        model = context.models[index]
-        options: dict[str, Any] = {
-            "kernel": self.kernel,
-            "bandwidth": self.bandwidth,
-            "block": self.minibatch,
-        }
-        if self.features == "layers":
-            probes = context.probes(index)
-            pairs = 2 * len(probes) * _PAIRS_PER_MODEL
-            found = layers(model, batches, probes, pool=self.pool)
-            return {name: represent(x, pairs=pairs, **options) for name, x in found}
-        x = outputs(model, batches)
-        x = class_probabilities(x) if self.features == "softmax" else x
-        return {self.features: represent(pooled(x, self.pool), pairs=_PAIRS_PER_MODEL, **options)}
-
-    def _compare(self, first: _Side, second: _Side) -> Similarity:
+    def _compare(self, first: Side, second: Side) -> Similarity:
         from llt_plugins.similarity.cka import cka
 
         (x,), (y,) = first.layers.values(), second.layers.values()
         return cka(x, y, debiased=self._debias, groups=first.groups)
 
     def _error(
-        self, context: MeasureContext, first: _Side, second: _Side, similarity: Similarity
+        self, context: MeasureContext, first: Side, second: Side, similarity: Similarity
     ) -> float | None:
         """Return the standard error by the jackknife, or by the bootstrap that was asked for."""
         from llt_plugins.similarity.cka import bootstrap_standard_error
@@ -262,9 +131,9 @@ class Cka(Metric):
         generator = context.generator()
         found: list[Similarity] = []
         for _ in range(2):
-            batches, groups = self._inputs(context, generator, more=self.batch_size)
+            batches, groups = self.draw_inputs(context, generator, more=self.batch_size)
             first, second = (
-                _Side(self._represent(context, index, batches), groups) for index in (0, 1)
+                Side(self.represent(context, index, batches), groups) for index in (0, 1)
             )
             found.append(self._compare(first, second))
         there, back = found
@@ -274,7 +143,7 @@ class Cka(Metric):
         more = {"compat": "reference", "there": there.value, "back": back.value}
         return self._result(there, error, value=0.5 * (there.value + back.value), details=more)
 
-    def _of_layers(self, first: _Side, second: _Side) -> Measurement:
+    def _of_layers(self, first: Side, second: Side) -> Measurement:
         """Return the mean over the layers both models have, and the matrix of all pairs."""
         import numpy as np
 
