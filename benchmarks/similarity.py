@@ -1,4 +1,4 @@
-"""All-pairs CKA of five models against pair-by-pair recomputation: seconds and peak memory.
+"""All-pairs CKA of five models against pair-by-pair recomputation: CPU seconds and peak memory.
 
     python benchmarks/similarity.py [--repeat 5] [--width 8] [--samples 640]
 
@@ -6,7 +6,8 @@ Both sides compare the softmax outputs of five resnet18 checkpoints on 640 mixtu
 training images, one thread, linear biased CKA. "Pairwise" is the course of the published
 code: for each of the 25 ordered pairs both checkpoints are loaded, the inputs drawn, and both
 models run. llt's metric loads and runs each model once, and compares the ten pairs. The two
-take turns; the median of the ratios is the result. Each side's peak memory is that of a
+take turns; the median of the ratios is the result. Seconds are those of the processor, which
+other work on the machine changes less than those of the clock. Each side's peak memory is that of a
 process of its own, above what loading torch and the data takes. A last line times per-layer
 CKA (ten layers against ten, debiased, with error bars) of one pair.
 """
@@ -64,11 +65,11 @@ def compare(sides: dict[str, Callable[[], list[float]]], repeat: int) -> None:
     times: dict[str, list[float]] = {label: [] for label in sides}
     for _ in range(repeat):
         for label, side in sides.items():
-            start = time.perf_counter()
+            start = time.process_time()
             side()
-            times[label].append(time.perf_counter() - start)
+            times[label].append(time.process_time() - start)
     for label, seconds in times.items():
-        print(f"{label}: {statistics.median(seconds):.2f} s")
+        print(f"{label}: {statistics.median(seconds):.2f} s", flush=True)
     ratios = [a / b for a, b in zip(times["pairwise"], times["llt"], strict=True)]
     print(
         f"ratio {statistics.median(ratios):.1f} "
@@ -118,9 +119,9 @@ def layers(folder: Path, width: int, samples: int) -> float:
     models = tuple(load(folder, width, index) for index in range(2))
     probe = ResNet18(width=width).probes
     context = MeasureContext(Digits(), models, digits(), probe=probe)
-    start = time.perf_counter()
+    start = time.process_time()
     Cka(features="layers", samples=samples).measure(context)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @lru_cache

@@ -45,16 +45,17 @@ def hsic(k: Block, l: Block, weights: Tensor, *, debiased: bool) -> Tensor:  # n
     k_w, l_w = k.times(w), l.times(w)
     p1 = w.sum(-1)
     if not debiased:
-        pairs = _inner(k, l, w, w) / p1**2
+        ((pairs,),) = _sums(k, l, w)
         apart = (w * k_w).sum(-1) * (w * l_w).sum(-1) / p1**4
-        return pairs + apart - 2.0 * (w * k_w * l_w).sum(-1) / p1**3
+        return pairs / p1**2 + apart - 2.0 * (w * k_w * l_w).sum(-1) / p1**3
     w2 = w * w
     p2, p3, p4 = w2.sum(-1), (w2 * w).sum(-1), (w2 * w2).sum(-1)
     # Sums over i ≠ j: the diagonal is taken out of every product.
     k_w, l_w = k_w - w * k.diagonal, l_w - w * l.diagonal
-    both = _inner(k, l, w, w) - (w2 * product).sum(-1)
-    once = _inner(k, l, w, w2) - (w2 * w * product).sum(-1)
-    twice = _inner(k, l, w2, w2) - (w2 * w2 * product).sum(-1)
+    (both, once), (_, twice) = _sums(k, l, w, w2)
+    both = both - (w2 * product).sum(-1)
+    once = once - (w2 * w * product).sum(-1)
+    twice = twice - (w2 * w2 * product).sum(-1)
     # Inclusion and exclusion leaves triples and quadruples of different indices.
     chain = (w * k_w * l_w).sum(-1) - once
     apart = (w * k_w).sum(-1) * (w * l_w).sum(-1) - 4.0 * (w2 * k_w * l_w).sum(-1) + 2.0 * twice
@@ -102,10 +103,11 @@ def mean_hsic(x: Representation, y: Representation, *, debiased: bool) -> tuple[
     return result
 
 
-def _inner(k: Block, l: Block, u: Tensor, v: Tensor) -> Tensor:  # noqa: E741
-    """Return ``Σ_ij u_i v_j K_ij L_ij`` for weights of shape ``(…, n)``."""
-    if k.features is None or l.features is None:
-        return ((u @ (k.gram * l.gram)) * v).sum(-1)
-    first = k.features.T @ (u.unsqueeze(-1) * l.features)
-    second = first if u is v else k.features.T @ (v.unsqueeze(-1) * l.features)
-    return (first * second).sum((-2, -1))
+def _sums(k: Block, l: Block, *weights: Tensor) -> list[list[Tensor]]:  # noqa: E741
+    """Return ``Σ_ij u_i v_j K_ij L_ij`` for all pairs (u, v) of weights of shape ``(…, n)``."""
+    if k.features is not None and l.features is not None:
+        across = [k.features.T @ (u.unsqueeze(-1) * l.features) for u in weights]
+        return [[(a * b).sum((-2, -1)) for b in across] for a in across]
+    product = k.gram * l.gram
+    weighted = [u @ product for u in weights]
+    return [[(a * v).sum(-1) for v in weights] for a in weighted]
