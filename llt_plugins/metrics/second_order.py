@@ -14,6 +14,7 @@ from llt_core.interfaces import (
     Metric,
     Needs,
     Status,
+    forward,
     parameter,
 )
 
@@ -180,7 +181,24 @@ class SecondOrder(SampledLoss):
         return HessianOperator(*self.function(context))
 
     def _gauss_newton(self, context: MeasureContext) -> MicroBatchOperator:
-        raise NotImplementedError
+        import torch
+
+        from llt_plugins.curvature.copies import evaluation_copy
+        from llt_plugins.curvature.gauss_newton import GaussNewtonOperator
+
+        def outputs(model: nn.Module, batch: Batch) -> Any:
+            return forward(model, batch)
+
+        def loss(answer: Any, batch: Batch) -> Tensor:
+            return context.task.loss(answer, batch)
+
+        return GaussNewtonOperator(
+            evaluation_copy(context.model, getattr(torch, self.dtype)),
+            [
+                (float(batch.weight), partial(outputs, batch=batch), partial(loss, batch=batch))
+                for batch in self.batches(context)
+            ],
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from llt_core.testing import MetricConformance
 from llt_plugins.metrics.frobenius import HessianFrobenius
+from llt_plugins.metrics.gauss_newton import GaussNewtonTrace
 from llt_plugins.metrics.gradient import GradientNorm
 from llt_plugins.metrics.hessian import HessianTopEigenvalue, HessianTrace
 from llt_plugins.metrics.layer_trace import HessianLayerTrace
@@ -43,6 +44,10 @@ class TestBlockTrace(MetricConformance):
 
 class TestFrobenius(MetricConformance):
     component = HessianFrobenius(samples=8, max_vectors=4)
+
+
+class TestGaussNewtonTrace(MetricConformance):
+    component = GaussNewtonTrace(samples=8, batch_size=3, max_vectors=4)
 
 
 class TestGradientNorm(MetricConformance):
