@@ -1,4 +1,4 @@
-"""What the metrics of connectivity share: points of a path, their scores, and the summary."""
+"""What the metrics of connectivity share: the points of a path and their scores."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from pydantic import Field
 
 from llt_core.interfaces import (
     Batch,
-    Figure,
     MeasureContext,
     Measurement,
     Metric,
     Needs,
-    Quantity,
     Scope,
     forward,
     parameter,
 )
+from llt_plugins.metrics.connectivity_results import SPLITS, measurements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,54 +29,7 @@ if TYPE_CHECKING:
 
     from llt_plugins.paths.batchnorm import Pass
     from llt_plugins.paths.curves import Path
-    from llt_plugins.paths.evaluation import Estimate, Score, SplitScores
-
-SPLITS = ("train", "test")
-UNITS = {"error": "percent", "loss": "nats"}
-SUMMARIES = {
-    "": (
-        "connectivity",
-        "Mean {what} of the ends minus that of the point farthest from it",
-        "none",
-    ),
-    "_barrier": ("barrier", "Largest {what} between the ends, minus their mean", "lower"),
-    "_dip": ("dip", "Mean {what} of the ends minus the smallest between them", "none"),
-    "_peak": ("peak", "Minus the largest {what} between the ends", "higher"),
-}
-"""Suffix of a quantity → field of the summary, description, direction."""
-
-
-def quantities(name: str) -> tuple[Quantity, ...]:
-    """Return what the metric of connectivity called ``name`` returns, the main one first."""
-    summed = [
-        Quantity(
-            name=prefix(name, split, kind) + suffix,
-            unit=unit,
-            description=text.format(what=f"{split} {kind}"),
-            direction=direction,
-        )
-        for split in SPLITS
-        for kind, unit in UNITS.items()
-        for suffix, (_, text, direction) in SUMMARIES.items()
-    ]
-    return (
-        *summed,
-        Quantity(
-            name=f"{name}_t",
-            unit="",
-            description="Where on the path, from 0 to 1, the train error is farthest from its ends",
-        ),
-        Quantity(
-            name=f"{name}_length",
-            unit="",
-            description="Length of the path in the space of trainable parameters",
-        ),
-    )
-
-
-def prefix(name: str, split: str, kind: str) -> str:
-    """Return the name of the connectivity in one score; in train error it is the metric's."""
-    return name if (split, kind) == ("train", "error") else f"{name}_{split}_{kind}"
+    from llt_plugins.paths.evaluation import Score, SplitScores
 
 
 class Connectivity(Metric):
@@ -115,86 +67,36 @@ class Connectivity(Metric):
         description="Permute the units of the second model by weight matching first",
     )
 
-    def ts(self) -> tuple[float, ...]:
-        """Return the points of the path, evenly spaced from 0 to 1."""
-        return tuple(index / (self.points - 1) for index in range(self.points))
-
     def evaluated(
         self,
         context: MeasureContext,
         path: Path,
-        ts: tuple[float, ...],
         details: dict[str, Any],
         arrays: dict[str, Any],
         report: Callable[[int, int], None],
     ) -> list[Measurement]:
-        """Score ``path`` at ``ts`` and return all measurements."""
-        import numpy as np
+        """Score ``path`` and return all measurements."""
+        from llt_plugins.paths.evaluation import evaluate
 
-        from llt_plugins.paths.evaluation import evaluate, standard_errors, summarise
-
-        stored = [self._stored(context, index) for index in range(2)]
-        known = {float(index): self._recalibrated(context, index) for index in range(2)}
+        ts = tuple(index / (self.points - 1) for index in range(self.points))
         values = evaluate(
             path,
             ts,
             {split: partial(self._scores, context, split) for split in SPLITS},
             self._passes(context),
-            known=known,
+            known={float(index): self._recalibrated(context, index) for index in range(2)},
             report=report,
         )
-        summaries = {}
-        arrays = {"t": np.asarray(ts)} | arrays
-        for split in SPLITS:
-            for kind, scores in values[split].items():
-                sampled = self._sampled(context, split)
-                summaries[split, kind] = summarise(ts, scores, sampled=sampled)
-                arrays[f"{split}_{kind}"] = scores.mean(dim=1).numpy()
-                arrays[f"{split}_{kind}_stored"] = np.asarray(
-                    [float(end[split][kind].mean()) for end in stored]
-                )
-                if sampled:
-                    arrays[f"{split}_{kind}_error"] = standard_errors(scores)
-        details |= {
-            "points": len(ts),
-            "batch_norm": self.batch_norm,
-            "align": self.align,
-            "length_over_distance": _finite(path.length() / max(path.distance(), 1e-300)),
-            "ends": _ends(arrays),
-        }
-        results = []
-        for split in SPLITS:
-            for kind in UNITS:
-                summary = summaries.get((split, kind))
-                results += [
-                    self._measurement(
-                        context,
-                        split,
-                        kind,
-                        suffix,
-                        None if summary is None else getattr(summary, attribute),
-                        details | ({} if summary is None else {"t": _finite(summary.t)}),
-                    )
-                    for suffix, (attribute, _, _) in SUMMARIES.items()
-                ]
-        star = summaries[
-            ("train", "error") if ("train", "error") in summaries else ("train", "loss")
-        ]
-        results += [
-            self.plain(f"{self.name}_t", star.t, len(ts), "points"),
-            self.plain(f"{self.name}_length", path.length(), path.bends, "bends"),
-        ]
-        first = results[0].model_copy(update={"arrays": arrays, "figures": _figures(arrays)})
-        return [first, *results[1:]]
-
-    def nothing(self, status: Literal["undefined", "not_finite"], reason: str) -> list[Measurement]:
-        """Return every quantity without a value."""
-        return [
-            Measurement(
-                name=q.name, value=None, unit=q.unit, status=status, details={"reason": reason}
-            )
-            for q in self.returns
-        ]
+        return measurements(
+            self.name,
+            path,
+            ts,
+            values,
+            [self._stored(context, index) for index in range(2)],
+            {split: self._sampled(context, split) for split in SPLITS},
+            {"batch_norm": self.batch_norm, "align": self.align} | details,
+            arrays,
+        )
 
     def ends(self, context: MeasureContext) -> tuple[nn.Module, nn.Module] | None:
         """Return both models, the second one aligned if asked; None if nothing is trainable."""
@@ -226,47 +128,6 @@ class Connectivity(Metric):
                 "the permuted second model computes something else, so its layers were not "
                 "followed rightly; measure with align = 'none'"
             )
-
-    def plain(self, name: str, value: float, n: int, counted: str) -> Measurement:
-        """Return a measurement that carries no statistical error."""
-        finite = math.isfinite(value)
-        return Measurement(
-            name=name, value=value, standard_error=0.0 if finite else None, n=n, counted=counted
-        )
-
-    def _measurement(
-        self,
-        context: MeasureContext,
-        split: str,
-        kind: str,
-        suffix: str,
-        estimate: Estimate | None,
-        details: dict[str, Any],
-    ) -> Measurement:
-        name, unit = prefix(self.name, split, kind) + suffix, UNITS[kind]
-        if estimate is None:
-            return Measurement(
-                name=name,
-                value=None,
-                unit=unit,
-                status="undefined",
-                details={"reason": f"the task gives no {kind}"},
-            )
-        sampled = self._sampled(context, split)
-        return Measurement(
-            name=name,
-            value=estimate.value,
-            standard_error=estimate.error,
-            unit=unit,
-            n=len(context.examples(split, self.samples)),
-            details={
-                "split": split,
-                "error_kind": "sampling of the split (paired)"
-                if sampled
-                else "exact over the split",
-            }
-            | details,
-        )
 
     def _sampled(self, context: MeasureContext, split: str) -> bool:
         """Say whether the examples are a sample: always for test, for train where a part is."""
@@ -341,10 +202,10 @@ def _score(context: MeasureContext, batch: Batch, model: nn.Module) -> Mapping[s
 
 def _kinds(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return loss in nats and, where the task gives it, error in percent."""
-    loss = scores["loss"].double()
+    loss = scores["loss"].detach().cpu().double()
     kinds = {"loss": loss}
     if "correct" in scores:
-        error = 100.0 * (1.0 - scores["correct"].double())
+        error = 100.0 * (1.0 - scores["correct"].detach().cpu().double())
         # Outputs full of NaN still have an argmax: judged alone, their error would look fine.
         kinds["error"] = error.masked_fill(loss.isnan(), math.nan)
     return kinds
@@ -359,54 +220,3 @@ def _ready(batch: Batch, context: MeasureContext) -> Batch:
         inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
         return Batch(inputs, batch.targets, batch.weight, batch.extra)
     return batch
-
-
-def _ends(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scores of both ends, as stored and as re-estimated along the path."""
-    return {
-        f"{split}_{kind}": {
-            "stored": [_finite(value) for value in arrays[f"{split}_{kind}_stored"]],
-            "recalibrated": [_finite(value) for value in arrays[f"{split}_{kind}"][[0, -1]]],
-        }
-        for split in SPLITS
-        for kind in UNITS
-        if f"{split}_{kind}" in arrays
-    }
-
-
-def _figures(arrays: Mapping[str, Any]) -> tuple[Figure, ...]:
-    """Return one figure of error, one of loss along the path, and one of curve training."""
-    figures = []
-    for kind, unit in UNITS.items():
-        drawn = [split for split in SPLITS if f"{split}_{kind}" in arrays]
-        bands = [f"{split}_{kind}_error" for split in drawn]
-        if drawn:
-            figures.append(
-                Figure(
-                    kind="line",
-                    title=f"{kind.capitalize()} along the path",
-                    x="t",
-                    y=tuple(f"{split}_{kind}" for split in drawn),
-                    band=tuple(band if band in arrays else None for band in bands),
-                    labels=tuple(drawn),
-                    x_label="position t on the path",
-                    y_label=f"{kind} ({unit})",
-                )
-            )
-    if "training_loss" in arrays:
-        figures.append(
-            Figure(
-                kind="line",
-                title="Curve training",
-                x="epoch",
-                y=("training_loss",),
-                x_label="epoch",
-                y_label="mean loss at random t (nats)",
-            )
-        )
-    return tuple(figures)
-
-
-def _finite(value: float) -> float | None:
-    """Return a number that JSON can hold."""
-    return float(value) if math.isfinite(value) else None

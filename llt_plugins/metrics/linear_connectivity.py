@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Self
 
 from llt_core.interfaces import MeasureContext, Measurement, TaskDescription, parameter
-from llt_plugins.metrics.connectivity import Connectivity, quantities
+from llt_plugins.metrics.connectivity import Connectivity
+from llt_plugins.metrics.connectivity_results import nothing, quantities
 
 
 class LinearConnectivity(Connectivity):
@@ -58,5 +59,5 @@ class LinearConnectivity(Connectivity):
 
         ends = self.ends(context)
         if ends is None:
-            return self.nothing("undefined", "the models have no trainable parameter")
-        return self.evaluated(context, Path(*ends), self.ts(), {}, {}, context.report)
+            return nothing(self.returns, "undefined", "the models have no trainable parameter")
+        return self.evaluated(context, Path(*ends), {}, {}, context.report)

@@ -13,7 +13,8 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.connectivity import Connectivity, quantities
+from llt_plugins.metrics.connectivity import Connectivity
+from llt_plugins.metrics.connectivity_results import nothing, quantities
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,7 @@ class ModeConnectivity(Connectivity):
 
         ends = self.ends(context)
         if ends is None:
-            return self.nothing("undefined", "the models have no trainable parameter")
+            return nothing(self.returns, "undefined", "the models have no trainable parameter")
         path = Path(*ends, kind=self.curve)
         details: dict[str, Any] = {"curve": self.curve, "bends": self.bends}
         arrays: dict[str, Any] = {}
@@ -119,7 +120,8 @@ class ModeConnectivity(Connectivity):
             done, total = self.epochs, self.epochs + self.points
             trained = self._train(context, path, total)
             if trained.stopped == "not_finite":
-                return self.nothing(
+                return nothing(
+                    self.returns,
                     "not_finite",
                     f"curve training gave a loss that is not finite in epoch {len(trained.losses)}",
                 )
@@ -134,7 +136,7 @@ class ModeConnectivity(Connectivity):
         def report(point: int, points: int) -> None:
             context.report(done + point, total)
 
-        return self.evaluated(context, path, self.ts(), details, arrays, report)
+        return self.evaluated(context, path, details, arrays, report)
 
     def _train(self, context: MeasureContext, path: Path, total: int) -> TrainedPath:
         from llt_plugins.paths.initial import random_points

@@ -161,10 +161,10 @@ class Path:
 
     def length(self) -> float:
         """Return the length ``∫ ‖γ′(t)‖ dt`` in the Euclidean norm of the parameters."""
-        steps = self.control.diff(dim=0).double()
+        steps = self.control.diff(dim=0).cpu().double()
         if self.kind == "polygon":
             return float(steps.norm(dim=1).sum())
-        gram = (steps @ steps.T).cpu().numpy()
+        gram = (steps @ steps.T).numpy()
         nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
         # γ′(t) = (bends − 1) Σ bₖ(t) (θₖ₊₁ − θₖ), with Bernstein polynomials of one degree less
         basis = np.array([bezier((node + 1) / 2, len(gram)) for node in nodes])
@@ -173,7 +173,7 @@ class Path:
 
     def distance(self) -> float:
         """Return the distance between the ends, the length of the straight line."""
-        return float((self.control[-1].double() - self.control[0].double()).norm())
+        return float((self.control[-1] - self.control[0]).cpu().double().norm())
 
 
 def combine(control: Tensor, coefficients: tuple[float, ...]) -> Tensor:

@@ -45,7 +45,7 @@ def score(model: nn.Module, splits: Mapping[str, Callable[[], Iterable[Score]]])
         parts: dict[str, list[Tensor]] = {}
         for minibatch in minibatches():
             for kind, values in minibatch(model).items():
-                parts.setdefault(kind, []).append(values.detach().double().cpu())
+                parts.setdefault(kind, []).append(values.detach().cpu().double())
         if not parts:
             raise ValueError(f"the split {split!r} is empty, so nothing can be evaluated on it")
         result[split] = {kind: torch.cat(values) for kind, values in parts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -15,11 +15,15 @@ def seeded_globally(generator: torch.Generator, device: torch.device) -> Iterato
     The seed is drawn from ``generator``.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
-    elsewhere = device.type != "cpu"
-    with torch.random.fork_rng(
-        devices=[device] if elsewhere else [], device_type=device.type if elsewhere else "cuda"
-    ):
-        torch.default_generator.manual_seed(seed)
-        if elsewhere:
+    with ExitStack() as stack:
+        if device.type == "mps":
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+            stack.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
+            torch.mps.manual_seed(seed)
+        elif device.type != "cpu":
+            stack.enter_context(torch.random.fork_rng(devices=[device], device_type=device.type))
             getattr(torch, device.type).manual_seed(seed)
+        else:
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.default_generator.manual_seed(seed)
         yield

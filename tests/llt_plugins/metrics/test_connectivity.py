@@ -346,7 +346,7 @@ def test_figures_name_arrays_that_are_there(metric):
         assert all(
             len(result.arrays[name]) == len(result.arrays[figure.x]) for name in figure.arrays
         )
-    assert result.figures[0].band == (None, "test_error_error")
+    assert result.figures[0].band == (None, "test_error_se")
 
 
 @pytest.mark.parametrize("metric", BOTH)

@@ -148,6 +148,17 @@ def test_one_type_and_device_or_a_sentence(make):
         Path(make("mlp", 0), double[1])
 
 
+def test_parameters_of_several_types_keep_them():
+    models = [nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()) for _ in range(2)]
+    path = Path(*models)
+    assert path.point(0.5).dtype == torch.float64
+    found = path.model(0.5)
+    for name, parameter in found.named_parameters():
+        a, b = (m.get_parameter(name) for m in models)
+        assert parameter.dtype == a.dtype
+        torch.testing.assert_close(parameter, (a + b) / 2)
+
+
 def test_mismatches_name_the_first_difference(make):
     wide = nn.Sequential(nn.Flatten(), nn.Linear(16, 13), nn.ReLU(), nn.Linear(13, 6))
     with pytest.raises(ValueError, match=r"'1\.weight' is \(12, 16\).*\(13, 16\)"):
