@@ -16,14 +16,14 @@ def seeded_globally(generator: torch.Generator, device: torch.device) -> Iterato
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     with ExitStack() as stack:
-        if device.type == "mps":
-            stack.enter_context(torch.random.fork_rng(devices=[]))
+        if device.type == "mps":  # it has one generator, which fork_rng does not know
             stack.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
             torch.mps.manual_seed(seed)
         elif device.type != "cpu":
+            accelerator = getattr(torch, device.type)
             stack.enter_context(torch.random.fork_rng(devices=[device], device_type=device.type))
-            getattr(torch, device.type).manual_seed(seed)
-        else:
-            stack.enter_context(torch.random.fork_rng(devices=[]))
+            with accelerator.device(device):
+                accelerator.manual_seed(seed)
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.default_generator.manual_seed(seed)
         yield
