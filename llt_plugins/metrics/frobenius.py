@@ -21,7 +21,7 @@ class HessianFrobenius(SecondOrder):
 
     **Error.** Standard error for these samples, carried from the square to its root.
 
-    **Cost.** About 23 products of the Hessian.
+    **Cost.** About 27 products of the Hessian.
 
     **Pitfalls.** A handful of outliers make nearly all of it: it says little that the top
     eigenvalues do not. It is not invariant to rescaling layers.
@@ -44,7 +44,7 @@ class HessianFrobenius(SecondOrder):
         100, ge=4, description="Spend at most this many products", unit="products"
     )
     min_vectors: int = parameter(
-        8,
+        12,
         ge=2,
         description="Draw this many probe vectors before asking whether the tolerance is reached",
         unit="vectors",
