@@ -6,11 +6,12 @@ STAMP := $(VENV)/.installed
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint format benchmark docs wheel clean help
+.PHONY: demo test test-slow lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
 	@echo "make test       install, run the whole test suite"
+	@echo "make test-slow  what is too slow for every day"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmark  start-up and training speed"
 	@echo "make docs       regenerate the reference pages"
@@ -27,6 +28,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q
+
+test-slow: $(STAMP)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
