@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from llt_core.errors import LltError, RequestError
+from llt_core.errors import RequestError
 from llt_core.report.axes import draw_panel
 from llt_core.report.naming import subtitle, title
 from llt_core.report.result import Result
+from llt_core.store.output import written_whole
 
 FORMATS = ("png", "pdf", "svg")
 MOST_COLUMNS = 3
@@ -94,21 +94,8 @@ def save(result: Result, path: Path) -> None:
             next_step=f"-o {path.stem or 'picture'}.png",
         )
     figure = picture(result)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(beside, format=form, metadata=_metadata(result, form))
-        beside.replace(path)
-    except OSError as error:
-        raise LltError(
-            f"cannot write the picture: {error.strerror or error}",
-            where=str(path),
-            expected="a folder that exists and can be written",
-            next_step="-o FILE",
-        ) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    with written_whole(path, "picture") as file, matplotlib.rc_context(STYLE):
+        figure.savefig(file, format=form, metadata=_metadata(result, form))
 
 
 def _stretch(result: Result) -> float:

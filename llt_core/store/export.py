@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llt_core.errors import LltError
+from llt_core.store.output import written_whole
 from llt_core.store.records import Record
 
 if TYPE_CHECKING:
@@ -90,23 +89,11 @@ def write_table(table: list[dict[str, Any]], path: Path, form: Literal["csv", "p
         The folder is missing or cannot be written.
     """
     frame = to_pandas(table)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path, "table") as file:
         if form == "csv":
-            frame.to_csv(beside, index=False)
+            frame.to_csv(file, index=False)
         else:
-            frame.to_parquet(beside, index=False)
-        beside.replace(path)
-    except OSError as error:
-        raise LltError(
-            f"cannot write the table: {error.strerror or error}",
-            where=str(path),
-            expected="a folder that exists and can be written",
-            next_step="-o FILE",
-        ) from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+            frame.to_parquet(file, index=False)
 
 
 def _column(values: list[Any]) -> pd.Series[Any]:
