@@ -1,7 +1,12 @@
-"""The built-in tasks, perturbations, metrics and executors run the kit that strangers run."""
+"""The built-in tasks, perturbations and metrics run the kit that strangers run.
 
+Every registered metric does, as its ``minimal()``; what else is worth running has a class.
+"""
+
+from llt_core.plugins import Catalogue
+from llt_core.plugins.loader import load
 from llt_core.testing import MetricConformance, PerturbationConformance, TaskConformance
-from llt_plugins.metrics import hessian, scores
+from llt_plugins.metrics import hessian
 from llt_plugins.perturbations.data_subset import DataSubset
 from llt_plugins.perturbations.label_noise import LabelNoise
 from llt_plugins.tasks.cifar import Cifar10, Cifar100
@@ -44,33 +49,16 @@ class TestDataSubset(PerturbationConformance):
     identity = DataSubset(fraction=1)
 
 
-class TestTrainLoss(MetricConformance):
-    component = scores.TrainLoss()
-
-
-class TestTrainAccuracy(MetricConformance):
-    component = scores.TrainAccuracy()
-
-
-class TestTestLoss(MetricConformance):
-    component = scores.TestLoss()
-
-
-class TestTestAccuracy(MetricConformance):
-    component = scores.TestAccuracy()
-
-
-class TestHessianTrace(MetricConformance):
-    component = hessian.HessianTrace(samples=8, max_vectors=4)
-
-
 class TestHessianTraceByPyHessian(MetricConformance):
     component = hessian.HessianTrace(samples=8, max_vectors=4, backend="pyhessian")
 
 
-class TestHessianTopEigenvalue(MetricConformance):
-    component = hessian.HessianTopEigenvalue(samples=8, batch_size=3)
-
-
 class TestHessianTopEigenvalueByPyHessian(MetricConformance):
     component = hessian.HessianTopEigenvalue(samples=8, backend="pyhessian")
+
+
+for entry in Catalogue.discover().entries:
+    if entry.kind == "metric" and entry.package == "llt":
+        metric = load(entry)
+        name = f"Test{metric.__name__}"
+        globals()[name] = type(name, (MetricConformance,), {"component": metric.minimal()})

@@ -27,10 +27,6 @@ AROUND = [LossLine, LossSurface]
 ALL = [*AROUND, LossPlane]
 
 
-class TestLossLineConformance(MetricConformance):
-    component = LossLine(samples=16, directions_count=2, points=3)
-
-
 class TestLossLineByHessianConformance(MetricConformance):
     component = LossLine(samples=16, points=3, directions="hessian")
 
@@ -45,10 +41,6 @@ class TestLossSurfaceConformance(MetricConformance):
 
 class TestLossSurfaceByHessianConformance(MetricConformance):
     component = LossSurface(samples=16, points=3, directions="hessian")
-
-
-class TestLossPlaneConformance(MetricConformance):
-    component = LossPlane(samples=16, points=3, recalibration_samples=32)
 
 
 def build(seed=0, batch_norm=True):

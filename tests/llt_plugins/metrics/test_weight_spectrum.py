@@ -9,13 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from llt_core.testing import MetricConformance
 from llt_core.testing.checks import assert_unchanged, model_state, random_state
 from llt_plugins.metrics.weight_spectrum import WeightSpectrum
-
-
-class TestWeightSpectrumConformance(MetricConformance):
-    component = WeightSpectrum(min_values=3, min_tail=3)
 
 
 def with_singular_values(values, columns, seed=0):
