@@ -20,7 +20,7 @@ from llt_plugins.curvature.lanczos import eigenpairs
 from llt_plugins.curvature.operator import HessianOperator
 from llt_plugins.tasks.digits import Digits
 
-SAMPLES, WIDTH, EPOCHS = 64, 4, 6
+SAMPLES, WIDTH, EPOCHS = 64, 2, 6
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -127,7 +127,7 @@ def test_traces_of_all_estimators_agree(trained, operator, theirs):
     assert abs(best.value - power.value) <= student.ppf(0.999, 19) * spread
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(6)
-        mean = float(hutchinson_trace(theirs, 12))
+        mean = float(hutchinson_trace(theirs, 3))
     # They give no error; that of one of their draws is that of one of ours.
-    spread = math.hypot(best.standard_error, ours[1].standard_error * math.sqrt(30 / 12))
-    assert abs(best.value - mean) <= student.ppf(0.999, 11) * spread
+    spread = math.hypot(best.standard_error, ours[1].standard_error * math.sqrt(30 / 3))
+    assert abs(best.value - mean) <= student.ppf(0.999, 20) * spread

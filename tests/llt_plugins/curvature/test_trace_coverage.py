@@ -54,7 +54,10 @@ ESTIMATORS = {
 
 @pytest.fixture(scope="module")
 def matrices(case_builder):
-    """Hessians of two networks after a few steps of training, and one made-up spectrum."""
+    """Hessians of two networks after a few steps of training, and one made-up spectrum.
+
+    More of both kinds, with more seeds, are in benchmarks/coverage.py.
+    """
     found = {"outliers": outliers()}
     for name in ("mlp", "conv_bn"):
         case = case_builder(name)
@@ -85,7 +88,7 @@ def covered(runs, truth: float) -> float:
     return float(np.mean(inside))
 
 
-CASES = [("conv_bn", 8), ("conv_bn", 24), ("conv_bn", 64), ("mlp", 8), ("outliers", 24)]
+CASES = [("conv_bn", 8), ("mlp", 24), ("conv_bn", 64)]
 
 
 @pytest.mark.parametrize(("which", "products"), CASES)
@@ -105,7 +108,7 @@ def test_intervals_cover(name, which, products, matrices):
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_intervals_cover_when_the_tolerance_ends_it(name, matrices):
     matrix = matrices["conv_bn"]
-    runs = [ESTIMATORS[name](Dense(matrix), seed, 30, tolerance=0.2) for seed in range(SEEDS)]
+    runs = [ESTIMATORS[name](Dense(matrix), seed, 30, tolerance=0.2) for seed in range(100)]
     assert np.mean([run.stopped == "tolerance" for run in runs]) > 0.4
     assert 0.90 <= covered(runs, matrix.trace().item()) <= 0.99
 
