@@ -184,9 +184,9 @@ def llt_trace(problem: Problem, seed: int) -> dict[str, float]:
 def llt_draws_needed(problem: Problem) -> int:
     """Return how many plain draws have a standard error of 1 %."""
     with problem.operator() as operator:
-        trace = deflated.trace(operator, seeded(1), seeded(2), tolerance=ERROR, max_products=2_000)
+        trace = deflated.trace(operator, seeded(1), seeded(2), tolerance=0.03, max_products=500)
         plain = probes.Probes(operator, seeded(3))
-        plain.reach(60)
+        plain.reach(30)
     variance, _ = estimates.spread(plain.increments)
     return math.ceil(variance / (ERROR * trace.value) ** 2)
 

@@ -174,7 +174,7 @@ def test_a_wide_basis_in_float32_is_cut_into_columns():
 
 
 def test_large_vectors_are_kept_in_float32():
-    small, large = Basis(262_144), Basis(262_145)
+    small, large = Basis(1_048_576), Basis(1_048_577)
     for basis in (small, large):
         vector = torch.zeros(basis.size, dtype=torch.float64)
         vector[0] = math.pi
