@@ -102,15 +102,13 @@ class _Adjoint(Function):
         if in_dims[1] is not None or in_dims[2] is not None:
             return _one_by_one(_Adjoint.forward, info.batch_size, in_dims, arguments)
         slope = slope.movedim(in_dims[0], 0)
+        count = len(slope)
         dx = dweight = None
         if want_x:
-            many, _ = _gradients(
-                slope.flatten(0, 1), _tall(x, len(slope)), weight, geometry, True, False
-            )
-            dx = many.unflatten(0, slope.shape[:2])
+            like = _shaped(x, (count * len(x), *x.shape[1:]))
+            dx = _dx(slope.flatten(0, 1), like, weight, geometry).unflatten(0, slope.shape[:2])
         if want_w:
-            each = [_gradients(one, x, weight, geometry, False, True)[1] for one in slope]
-            dweight = torch.stack(each)
+            dweight = torch.stack([_dweight(one, x, weight, geometry) for one in slope])
         return (dx, dweight), (_front(dx), _front(dweight))
 
 
@@ -127,7 +125,13 @@ class _Second(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> Any:
-        return _one_by_one(_second, info.batch_size, in_dims, arguments)
+        x_dot, weight_dot, *fixed, geometry, needs = arguments
+        both = in_dims[0] is not None and in_dims[1] is not None
+        if not both or geometry.groups != 1 or any(dim is not None for dim in in_dims[2:5]):
+            return _one_by_one(_second, info.batch_size, in_dims, arguments)
+        x_dot, weight_dot = x_dot.movedim(in_dims[0], 0), weight_dot.movedim(in_dims[1], 0)
+        results = _second_of_many(x_dot, weight_dot, *fixed, geometry, needs)
+        return results, tuple(_front(result) for result in results)
 
 
 def _second(
@@ -155,6 +159,35 @@ def _second(
         want_x,
         want_w,
     )
+    return dslope, dx, dweight
+
+
+def _second_of_many(
+    x_dot: Tensor,
+    weight_dot: Tensor,
+    slope: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    needs: tuple[bool, bool, bool],
+) -> tuple[_Maybe, _Maybe, _Maybe]:
+    """Do the same for k tangents ``(k, B, C, …)`` and ``(k, O, C, …)`` in few large calls.
+
+    What multiplies the weights is a larger batch; what multiplies the images, which are the
+    same for all k, is more channels.
+    """
+    count, (outgoing, incoming) = len(x_dot), weight.shape[:2]
+    dslope = dx = dweight = None
+    if needs[0]:
+        dslope = _forward(x_dot.flatten(0, 1), weight, None, geometry).unflatten(0, x_dot.shape[:2])
+        more = _forward(x, weight_dot.flatten(0, 1), None, geometry)
+        dslope.add_(more.unflatten(1, (count, outgoing)).movedim(1, 0))
+    if needs[1]:
+        like = _shaped(x, (len(x), count * incoming, *x.shape[2:]))
+        wide = _dx(slope, like, weight_dot.movedim(0, 1).flatten(1, 2), geometry)
+        dx = wide.unflatten(1, (count, incoming)).movedim(1, 0)
+    if needs[2]:
+        dweight = torch.stack([_dweight(slope, one, weight, geometry) for one in x_dot])
     return dslope, dx, dweight
 
 
@@ -188,15 +221,27 @@ def _gradients(
     return dx, dweight
 
 
-def _tall(x: Tensor, times: int) -> Tensor:
-    """Return something with the shape of ``times`` batches ``x``, whose values do not matter."""
-    return x.new_empty(()).expand(times * len(x), *x.shape[1:])
+def _dx(slope: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    dx, _ = _gradients(slope, x, weight, geometry, True, False)
+    assert dx is not None
+    return dx
+
+
+def _dweight(slope: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    _, dweight = _gradients(slope, x, weight, geometry, False, True)
+    assert dweight is not None
+    return dweight
+
+
+def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor whose shape is asked for and whose values are not; it takes no memory."""
+    return x.new_empty(()).expand(shape)
 
 
 def _one_by_one(
     function: Any, size: int, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]
 ) -> tuple[tuple[_Maybe, ...], tuple[int | None, ...]]:
-    """Apply ``function`` to each of the stacked arguments: larger calls are no faster."""
+    """Apply ``function`` to each of the stacked arguments."""
     rows = []
     for index in range(size):
         row = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,25 @@ BUDGET = 2 << 30
 
 A fixed number rather than whatever is free: a second run then computes in the same way.
 """
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of the tensors that products of one micro-batch need.
+
+    Attributes
+    ----------
+    held
+        What its graph keeps alive.
+    passing
+        What one product takes on its way, roughly: a tangent of each activation.
+    largest
+        The largest of these.
+    """
+
+    held: int
+    passing: int
+    largest: int
 
 
 def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> tuple[int, int]:

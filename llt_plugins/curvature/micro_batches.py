@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from llt_plugins.curvature.determinism import refuse_training_mode, refuse_unrepeatable
-from llt_plugins.curvature.memory import BUDGET
+from llt_plugins.curvature.memory import Sizes
 from llt_plugins.curvature.parameters import chosen_parameters, flat, pieces
 from llt_plugins.curvature.rewriting import Rewriting
 from llt_plugins.curvature.types import Loss
@@ -23,6 +23,9 @@ _LARGEST_MATRIX = 5_000
 
 _ALIKE = 1e-3
 """Relative difference of two ways to compute a loss that rounding in float32 can explain."""
+
+_CACHED = 4 << 20
+"""Bytes of one tensor of a block on the CPU: about what one core may call its own."""
 
 Retain = bool | Literal["auto"]
 """Whether graphs are kept: always, never, or as far as the memory budget goes."""
@@ -33,20 +36,15 @@ class Graph(Protocol):
 
     Attributes
     ----------
-    held
-        Bytes of the tensors it keeps alive.
-    passing
-        Bytes that one product takes on its way, roughly: a tangent of each activation.
-    largest
-        Bytes of the largest of them.
     loss
-        The loss of the micro-batch, to compare ways of computing it by.
+        The loss of the micro-batch, ``()``.
     """
 
-    held: int
-    passing: int
-    largest: int
-    loss: float
+    loss: Tensor
+
+    def sizes(self, besides: list[Tensor]) -> Sizes:
+        """Measure the memory it needs; the tensors ``besides`` exist anyway."""
+        ...
 
     def product(
         self, vectors: list[Tensor], *, batched: bool, retain: bool
@@ -58,9 +56,6 @@ class Graph(Protocol):
         ...
 
 
-G = TypeVar("G", bound=Graph)
-
-
 class MicroBatchOperator(ABC):
     """A symmetric P × P matrix ``Σ wᵢ Aᵢ / Σ wᵢ``, one Aᵢ for each micro-batch.
 
@@ -69,6 +64,9 @@ class MicroBatchOperator(ABC):
     ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector at a time,
     or the loss in torch's own way, where that had to be.
     """
+
+    linear: ClassVar[bool] = False
+    """Whether gradients are differentiated with respect to the outer gradient only."""
 
     def __init__(
         self,
@@ -90,6 +88,7 @@ class MicroBatchOperator(ABC):
         self._retain = retain
         self._budget = memory_budget
         self._graphs: dict[int, Graph] = {}
+        self._sizes: dict[int, Sizes] = {}
         self.unbatched: str | None = None
         self.plain: str | None = None
         self._channels_last = True
@@ -114,7 +113,7 @@ class MicroBatchOperator(ABC):
     @property
     def retained(self) -> int:
         """Bytes held by the graphs that are kept now."""
-        return sum(graph.held for graph in self._graphs.values())
+        return sum(self._sizes[index].held for index in self._graphs)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """Return the product with ``vector``.
@@ -203,9 +202,10 @@ class MicroBatchOperator(ABC):
         for index, share in enumerate(self._shares):
             graph = self._graph(index)
             kept = index in self._graphs
+            together = self._together(self._sizes[index], len(rows))
             start = 0
             while start < len(rows):
-                stop = min(start + self._together(graph, len(rows)), len(rows))
+                stop = min(start + (1 if self.unbatched else together), len(rows))
                 product = self._product(graph, rows[start:stop], kept or stop < len(rows))
                 if product is not None:
                     total[start:stop].add_(product, alpha=share)
@@ -230,24 +230,30 @@ class MicroBatchOperator(ABC):
             return None
         return flat(products, self._parameters, (len(rows),))
 
-    def _together(self, graph: Graph, vectors: int) -> int:
-        """Return how many vectors to multiply at once."""
-        if self.unbatched is not None:
-            return 1
-        free = self._budget - max(self.retained, graph.held)
-        most = max(1, free // max(1, graph.passing))
-        return min(vectors, most)
+    def _together(self, sizes: Sizes, vectors: int) -> int:
+        """Return how many vectors to multiply at once.
+
+        On the CPU that saves the overhead of small operations; of large ones it saves nothing
+        and makes them miss the cache, so there the vectors take turns over the same graph.
+        """
+        free = self._budget - max(self.retained, sizes.held)
+        most = free // max(1, sizes.passing)
+        if self.device.type == "cpu":
+            most = min(most, _CACHED // max(1, sizes.largest))
+        return max(1, min(vectors, most))
 
     def _graph(self, index: int) -> Graph:
         graph = self._graphs.get(index)
         if graph is None:
             graph = self._built(index)
-            if self._keeps(graph):
+            if index not in self._sizes:  # once: it takes about as long as small products do
+                self._sizes[index] = graph.sizes(list(self._model.parameters()))
+            if self._keeps(self._sizes[index].held):
                 self._graphs[index] = graph
         return graph
 
-    def _keeps(self, graph: Graph) -> bool:
-        """Decide whether to keep a new graph.
+    def _keeps(self, held: int) -> bool:
+        """Decide whether to keep a new graph of that many bytes.
 
         A product of a single micro-batch holds its graph at its peak anyway, so keeping it is
         free. Otherwise there must be room for it, and, unless all graphs fit, for one more
@@ -258,9 +264,9 @@ class MicroBatchOperator(ABC):
         others = len(self._shares) - len(self._graphs) - 1
         if len(self._shares) == 1:
             return True
-        if self.retained + graph.held * (1 + others) <= self._budget:
+        if self.retained + held * (1 + others) <= self._budget:
             return True
-        return self.retained + 2 * graph.held <= self._budget
+        return self.retained + 2 * held <= self._budget
 
     def _built(self, index: int) -> Graph:
         """Build a graph in the cheapest way that works for this model."""
@@ -273,13 +279,14 @@ class MicroBatchOperator(ABC):
                 except RuntimeError as error:
                     self._step_back(str(error))
                     continue
-                if index > 0 or _alike(graph.loss, self._first_loss):
+                loss = graph.loss.item()
+                if index > 0 or _alike(loss, self._first_loss):
                     return graph
-                self._step_back(f"the loss became {graph.loss:.9g} from {self._first_loss:.9g}")
+                self._step_back(f"the loss became {loss:.9g} from {self._first_loss:.9g}")
             return self._build(index, nullcontext)
 
     def _rewriting(self) -> Rewriting:
-        return Rewriting(channels_last=self._channels_last)
+        return Rewriting(channels_last=self._channels_last, linear=self.linear)
 
     def _step_back(self, reason: str) -> None:
         """Try the default memory layout, then torch's own way."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llt_plugins.curvature.determinism import scalar
-from llt_plugins.curvature.memory import BUDGET, graph_bytes
+from llt_plugins.curvature.memory import BUDGET, Sizes, graph_bytes
 from llt_plugins.curvature.micro_batches import MicroBatchOperator, Retain
 from llt_plugins.curvature.types import WeightedLoss
 
@@ -77,25 +77,22 @@ class HessianOperator(MicroBatchOperator):
         )
 
     def restricted(self, parameters: Iterable[str]) -> HessianOperator:
+        """Return the diagonal block of the parameters with these names, as an operator."""
         return self._again(parameters=parameters)
 
     def _build(self, index: int, rewriting: Callable[[], Any]) -> _GradientGraph:
         """Build the graph of one micro-batch's gradient."""
         with rewriting():
             loss = scalar(self._losses[index](self._model))
-        value = float(loss.detach())
         if not loss.requires_grad:
-            return _GradientGraph(self._parameters, [], 0, 0, 0, value)
-        everywhere = list(self._model.parameters())
-        passing, largest = graph_bytes([loss], besides=everywhere)
+            return _GradientGraph(loss, self._parameters, [])
         slopes = torch.autograd.grad(loss, self._parameters, create_graph=True, allow_unused=True)
         gradients = [
             (position, slope)
             for position, slope in enumerate(slopes)
             if slope is not None and slope.requires_grad
         ]
-        held, _ = graph_bytes([slope for _, slope in gradients], besides=everywhere)
-        return _GradientGraph(self._parameters, gradients, held, passing, largest, value)
+        return _GradientGraph(loss, self._parameters, gradients)
 
 
 @dataclass
@@ -106,16 +103,19 @@ class _GradientGraph:
     are left out of ``gradients``: pairs (index of the parameter, gradient).
     """
 
+    loss: Tensor
     parameters: list[Tensor]
     gradients: list[tuple[int, Tensor]]
-    held: int
-    passing: int
-    largest: int
-    loss: float
+
+    def sizes(self, besides: list[Tensor]) -> Sizes:
+        """Measure the memory it needs; the tensors ``besides`` exist anyway."""
+        held, _ = graph_bytes([slope for _, slope in self.gradients], besides=besides)
+        return Sizes(held, *graph_bytes([self.loss], besides=besides))
 
     def product(
         self, vectors: list[Tensor], *, batched: bool, retain: bool
     ) -> Sequence[Tensor | None]:
+        """Return the product with ``vectors``, by differentiating along them."""
         if not self.gradients:
             return [None] * len(self.parameters)
         return torch.autograd.grad(

@@ -46,7 +46,8 @@ class _Mask(Function):
 
     @staticmethod
     def forward(slope: Tensor, y: Tensor) -> Tensor:
-        return torch.ops.aten.threshold_backward(slope, y, 0)
+        masked: Tensor = torch.ops.aten.threshold_backward(slope, y, 0)
+        return masked
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

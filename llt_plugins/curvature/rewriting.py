@@ -71,7 +71,7 @@ class Rewriting(TorchFunctionMode):
 
     def __exit__(self, *error: Any) -> None:
         self._last = None
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
