@@ -15,7 +15,8 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.outputs import all_finite, correct_of, outputs
+from llt_plugins.metrics.outputs import broken_outputs, correct_of, mean_over, outputs
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,7 @@ class _PairOfPredictions(Metric):
     """The mean over a whole split of a term that compares the outputs of two models.
 
     On the training split the mean is exact. Any other split is a sample of the population:
-    the standard error is that of a mean of independent terms.
+    the standard error is that of a mean of independent terms, unknown where all are equal.
     """
 
     scope: ClassVar[Scope] = "pair"
@@ -53,31 +54,17 @@ class _PairOfPredictions(Metric):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean; every model is run once, however many pairs it is part of."""
-        from llt_plugins.similarity.predictions import mean_and_error
-
         first, second = (outputs(context, self.split, index) for index in (0, 1))
-        quantity = self.returns[0]
-        exact = self.split == "train"
-        details: dict[str, Any] = {
-            "split": self.split,
-            "error_kind": "exact over the split" if exact else "sampling of the split",
-        }
-        shared: dict[str, Any] = {
-            "name": quantity.name,
-            "unit": quantity.unit,
-            "counted": self.counted,
-        }
-        if not all_finite(first, second):
-            return [Measurement(value=None, status="not_finite", details=details, **shared)]
+        if (reason := broken_outputs(context, self.split)) is not None:
+            return nothing(self.returns, "not_finite", reason, split=self.split)
         terms = self.terms(context, first, second)
-        n = len(terms)
         if terms.isnan().any():
-            details["reason"] = "the outputs of a model are all zero"
-            return [Measurement(value=None, status="undefined", n=n, details=details, **shared)]
-        value, error = mean_and_error(terms)
-        details |= self.facts(context, first, second)
-        error = 0.0 if exact else error
-        return [Measurement(value=value, standard_error=error, n=n, details=details, **shared)]
+            reason = "the outputs of a model are all zero"
+            return nothing(self.returns, "undefined", reason, split=self.split)
+        found = mean_over(self.split, terms)
+        found["details"] |= self.facts(context, first, second)
+        (quantity,) = self.returns
+        return [Measurement(name=quantity.name, unit=quantity.unit, counted=self.counted, **found)]
 
 
 class Agreement(_PairOfPredictions):
@@ -90,10 +77,10 @@ class Agreement(_PairOfPredictions):
     fit it, agreement is near 100 whatever the models are.
 
     The models are compared as stored, example by example; ties go to the lower class. The
-    standard error on a test split is binomial, `√(p(1−p)/(n−1))`; on the training split the
-    value is exact. Cost: one pass over the split per model. Used as a measure of global
-    landscape structure by Yang et al. (2021); the rate of *dis*agreement is called churn by
-    Milani Fard et al. (2016).
+    standard error on a test split is binomial, `√(p(1−p)/(n−1))`, and unknown at 0 and 100; on
+    the training split the value is exact. Cost: one pass over the split per model. Used as a
+    measure of global landscape structure by Yang et al. (2021); the rate of *dis*agreement is
+    called churn by Milani Fard et al. (2016).
     """
 
     summary = "Percent of examples for which two models predict the same class"
@@ -196,11 +183,13 @@ class PredictionChurn(_PairOfPredictions):
     part that changes between right and wrong, their "wins" plus "losses": that is measured
     here. It is symmetric and never exceeds the disagreement; two models that are wrong in
     different ways disagree without churn. `details` give both accuracies and the churn that
-    two models of these accuracies would have if they erred independently.
+    two models of these accuracies would have if they erred independently: compare with it
+    before reading a low churn as similarity, since where both are nearly always right, or
+    nearly always wrong, little can change.
 
     With label noise the training labels are the noisy ones. The standard error on a test
-    split is binomial; on the training split the value is exact. Cost: one pass over the
-    split per model.
+    split is binomial, and unknown at 0 and 100; on the training split the value is exact.
+    Cost: one pass over the split per model.
     """
 
     summary = "Percent of examples that exactly one of two models gets right"

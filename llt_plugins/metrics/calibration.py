@@ -14,7 +14,14 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.outputs import all_finite, correct_of, outputs
+from llt_plugins.metrics.outputs import (
+    broken_outputs,
+    correct_of,
+    error_over,
+    mean_over,
+    outputs,
+)
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     from llt_plugins.similarity.calibration import Calibration
@@ -80,69 +87,41 @@ class CalibrationError(Metric):
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the three errors, the binned ones with their reliability diagrams."""
         from llt_plugins.similarity.calibration import calibration
-        from llt_plugins.similarity.predictions import mean_and_error
 
-        logits = outputs(context, self.split)
-        exact = self.split == "train"
-        details: dict[str, Any] = {
-            "split": self.split,
-            "error_kind": "exact over the split" if exact else "sampling of the split",
-        }
-        if not all_finite(logits):
-            return [
-                Measurement(
-                    name=q.name, value=None, unit=q.unit, status="not_finite", details=details
-                )
-                for q in self.returns
-            ]
-        confidence = logits.double().softmax(1).amax(1)
+        if (reason := broken_outputs(context, self.split)) is not None:
+            return nothing(self.returns, "not_finite", reason, split=self.split)
+        confidence = outputs(context, self.split).double().softmax(1).amax(1)
         correct = correct_of(context, self.split)
         by_width = calibration(confidence, correct, bins=self.bins, binning="width")
         by_mass = calibration(confidence, correct, bins=self.bins, binning="mass")
-        results = [
-            self._binned("calibration_error", by_width),
-            self._binned("calibration_error_adaptive", by_mass),
-        ]
-        excess, error = mean_and_error(100.0 * (confidence - correct))
-        results.append(
-            {
-                "name": "calibration_error_overconfidence",
-                "value": excess,
-                "standard_error": error,
-                "details": {
-                    "confidence": 100.0 * float(confidence.mean()),
-                    "accuracy": 100.0 * float(correct.mean()),
-                },
-            }
-        )
+        excess: dict[str, Any] = mean_over(self.split, 100.0 * (confidence - correct))
+        excess["details"] |= {
+            "confidence": 100.0 * float(confidence.mean()),
+            "accuracy": 100.0 * float(correct.mean()),
+        }
         return [
-            Measurement(
-                **result
-                | {
-                    "unit": "percent",
-                    "n": len(confidence),
-                    "details": details | result["details"],
-                    "standard_error": 0.0 if exact else result["standard_error"],
-                }
-            )
-            for result in results
+            self._binned("calibration_error", len(confidence), by_width),
+            self._binned("calibration_error_adaptive", len(confidence), by_mass),
+            Measurement(name="calibration_error_overconfidence", unit="percent", **excess),
         ]
 
-    def _binned(self, name: str, found: Calibration) -> dict[str, Any]:
-        """Return the parts of a measurement that only the binning decides."""
+    def _binned(self, name: str, n: int, found: Calibration) -> Measurement:
+        """Return the error of one way to bin, with its reliability diagram."""
         filled = found.count > 0
-        return {
-            "name": name,
-            "value": 100.0 * found.error,
-            "standard_error": None if found.spread is None else 100.0 * found.spread,
-            "details": {"bins": self.bins, "floor": 100.0 * found.floor},
-            "arrays": {
+        error = error_over(self.split, None if found.spread is None else 100.0 * found.spread)
+        error["details"] |= {"bins": self.bins, "floor": 100.0 * found.floor}
+        return Measurement(
+            name=name,
+            value=100.0 * found.error,
+            unit="percent",
+            n=n,
+            arrays={
                 "confidence": 100.0 * found.confidence[filled].numpy(),
                 "accuracy": 100.0 * found.accuracy[filled].numpy(),
                 "accuracy_error": 100.0 * found.accuracy_error[filled].numpy(),
                 "count": found.count[filled].numpy(),
             },
-            "figures": (
+            figures=(
                 Figure(
                     kind="line",
                     title="Reliability diagram",
@@ -154,4 +133,5 @@ class CalibrationError(Metric):
                     y_label="accuracy (percent)",
                 ),
             ),
-        }
+            **error,
+        )

@@ -20,6 +20,8 @@ from llt_core.interfaces import (
     parameter,
 )
 from llt_plugins.metrics.connectivity_results import SPLITS, measurements
+from llt_plugins.metrics.recalibration import mixed_minibatches
+from llt_plugins.metrics.statuses import broken_weights, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,11 +100,27 @@ class Connectivity(Metric):
             arrays,
         )
 
-    def ends(self, context: MeasureContext) -> tuple[nn.Module, nn.Module] | None:
-        """Return both models, the second one aligned if asked; None if nothing is trainable."""
+    def without_path(self, context: MeasureContext) -> list[Measurement] | None:
+        """Return the answer for models that nothing leads between; None if a path does.
+
+        Raises
+        ------
+        ValueError
+            If the two are not of one architecture.
+        """
+        from llt_plugins.paths.vectors import refuse_mismatch
+
         first, second = context.models
+        refuse_mismatch(first, second)
         if not any(p.requires_grad for p in first.parameters()):
-            return None
+            return nothing(self.returns, "undefined", "the models have no trainable parameter")
+        if (broken := broken_weights(context)) is not None:
+            return nothing(self.returns, "not_finite", broken)
+        return None
+
+    def ends(self, context: MeasureContext) -> tuple[nn.Module, nn.Module]:
+        """Return both models, the second one aligned if asked."""
+        first, second = context.models
         if self.align == "weights":
             from llt_plugins.paths.alignment import align
 
@@ -181,19 +199,14 @@ class Connectivity(Metric):
         return passes
 
     def minibatches(self, context: MeasureContext, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield the training split once in random order, ready for a network in training mode.
-
-        A last minibatch of one example has no variance and is left out.
-        """
-        examples = context.examples("train")
-        for index in examples.slices(self.batch_size, generator=generator):
-            if len(index) > 1:
-                yield _ready(examples.batch(index), context)
+        """Yield the training split once in random order, ready for a network in training mode."""
+        yield from map(_channels_last, mixed_minibatches(context, None, self.batch_size, generator))
 
     def _scores(self, context: MeasureContext, split: str) -> Iterator[Score]:
         examples = context.examples(split, self.samples)
         for index in examples.slices(512):
-            yield partial(_score, context, _ready(examples.batch(index), context))
+            batch = examples.batch(index).to(context.device, context.dtype)
+            yield partial(_score, context, _channels_last(batch))
 
 
 def _score(context: MeasureContext, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
@@ -211,11 +224,10 @@ def _kinds(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kinds
 
 
-def _ready(batch: Batch, context: MeasureContext) -> Batch:
-    """Return the batch on the device, images channels-last: convolutions run faster so."""
+def _channels_last(batch: Batch) -> Batch:
+    """Return the batch with images channels-last: convolutions run faster so."""
     import torch
 
-    batch = batch.to(context.device, context.dtype)
     if isinstance(batch.inputs, torch.Tensor) and batch.inputs.ndim == 4:
         inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
         return Batch(inputs, batch.targets, batch.weight, batch.extra)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from llt_plugins.paths.curves import Path
-    from llt_plugins.paths.evaluation import SplitScores, Summary
+    from llt_plugins.paths.evaluation import Estimate, SplitScores, Summary
 
 SPLITS = ("train", "test")
 UNITS = {"error": "percent", "loss": "nats"}
@@ -58,16 +58,6 @@ def quantities(name: str) -> tuple[Quantity, ...]:
     )
 
 
-def nothing(
-    returns: Sequence[Quantity], status: Literal["undefined", "not_finite"], reason: str
-) -> list[Measurement]:
-    """Return every quantity without a value, and the reason."""
-    return [
-        Measurement(name=q.name, value=None, unit=q.unit, status=status, details={"reason": reason})
-        for q in returns
-    ]
-
-
 def measurements(
     name: str,
     path: Path,
@@ -101,7 +91,7 @@ def measurements(
                 rows = values[split][kind]
                 summary = summarise(ts, rows, sampled=sampled[split])
                 summaries[split, kind] = summary
-                results += _summed(name, split, kind, summary, rows.shape[1], sampled[split])
+                results += _summed(name, split, kind, ts, rows, summary, sampled[split])
             else:
                 results += _undefined(name, split, kind)
     star = summaries.get(("train", "error")) or summaries["train", "loss"]
@@ -127,21 +117,42 @@ def _prefix(name: str, split: str, kind: str) -> str:
 
 
 def _summed(
-    name: str, split: str, kind: str, summary: Summary, count: int, sampled: bool
+    name: str,
+    split: str,
+    kind: str,
+    ts: Sequence[float],
+    rows: Tensor,
+    summary: Summary,
+    sampled: bool,
 ) -> list[Measurement]:
-    error_kind = "sampling of the split (paired)" if sampled else "exact over the split"
-    details = {"split": split, "error_kind": error_kind}
-    return [
-        Measurement(
-            name=_prefix(name, split, kind) + suffix,
-            value=getattr(summary, attribute).value,
-            standard_error=getattr(summary, attribute).error,
-            unit=UNITS[kind],
-            n=count,
-            details=details | ({} if suffix else {"t": _finite(summary.t)}),
-        )
-        for suffix, (attribute, _, _) in _SUMMARIES.items()
+    shared: dict[str, Any] = {"split": split}
+    broken = [
+        t for t, mean in zip(ts, rows.mean(dim=1).tolist(), strict=True) if _finite(mean) is None
     ]
+    if broken:
+        places = ", ".join(f"{t:.3g}" for t in broken)
+        shared["reason"] = f"the {split} {kind} is not finite at t = {places}"
+    results = []
+    for suffix, (attribute, _, _) in _SUMMARIES.items():
+        estimate: Estimate = getattr(summary, attribute)
+        details = shared | {"error_kind": _error_kind(estimate.error, sampled)}
+        results.append(
+            Measurement(
+                name=_prefix(name, split, kind) + suffix,
+                value=estimate.value,
+                standard_error=estimate.error,
+                unit=UNITS[kind],
+                n=rows.shape[1],
+                details=details | ({} if suffix else {"t": _finite(summary.t)}),
+            )
+        )
+    return results
+
+
+def _error_kind(error: float | None, sampled: bool) -> str:
+    if not sampled:
+        return "exact over the split"
+    return "sampling of the split (paired)" if error is not None else "unknown"
 
 
 def _undefined(name: str, split: str, kind: str) -> list[Measurement]:

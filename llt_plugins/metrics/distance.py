@@ -13,6 +13,7 @@ from llt_core.interfaces import (
     Quantity,
     TaskDescription,
 )
+from llt_plugins.metrics.statuses import broken_weights, nothing
 
 
 class L2Distance(Metric):
@@ -56,20 +57,19 @@ class L2Distance(Metric):
 
         distance = l2_distance(*context.models)
         if not distance.layers:
-            reason = {"reason": "the models have no trainable parameter"}
-            return [
-                Measurement(name=quantity.name, value=None, status="undefined", details=reason)
-                for quantity in self.returns
-            ]
+            return nothing(self.returns, "undefined", "the models have no trainable parameter")
+        if not math.isfinite(sum(distance.norms)):
+            reason = broken_weights(context) or "the norm of the weights is beyond float64"
+            return nothing(self.returns, "not_finite", reason)
         parameters = sum(p.numel() for p in context.models[0].parameters() if p.requires_grad)
         details: dict[str, Any] = {
-            "norms": [norm if math.isfinite(norm) else None for norm in distance.norms],
+            "norms": list(distance.norms),
             "parameters": parameters,
             "layers": list(distance.layers),
             "error_kind": "exact",
         }
         both_zero = sum(distance.norms) == 0.0
-        reason = {"reason": "all weights of both models are zero"} if both_zero else {}
+        note = {"reason": "all weights of both models are zero"} if both_zero else {}
         return [
             Measurement(
                 name="l2_distance",
@@ -88,7 +88,7 @@ class L2Distance(Metric):
                 status="undefined" if both_zero else "ok",
                 n=parameters,
                 counted="parameters",
-                details=details | reason,
+                details=details | note,
                 arrays={"by_layer": distance.by_layer_normalised.numpy()},
                 figures=(_bars("by_layer", distance.layers, "Normalised distance of weights"),),
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from llt_core.interfaces import (
     MeasureContext,
@@ -14,7 +14,8 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.outputs import all_finite, correct_of, judge, outputs
+from llt_plugins.metrics.outputs import broken_outputs, correct_of, judge, mean_over, outputs
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,32 +40,18 @@ class _Ensemble(Metric):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean over the split, with the accuracy of every member in details."""
-        from llt_plugins.similarity.predictions import mean_and_error
-
         logits = [outputs(context, self.split, index) for index in range(len(context.models))]
-        quantity = self.returns[0]
-        exact = self.split == "train"
-        details: dict[str, Any] = {
-            "split": self.split,
-            "models": len(logits),
-            "error_kind": "exact over the split" if exact else "sampling of the split",
-        }
-        shared: dict[str, Any] = {"name": quantity.name, "unit": quantity.unit}
-        if not all_finite(*logits):
-            return [Measurement(value=None, status="not_finite", details=details, **shared)]
+        if (reason := broken_outputs(context, self.split)) is not None:
+            return nothing(self.returns, "not_finite", reason, split=self.split)
         together, alone = self._correct(context, logits)
         terms = together - alone.mean(0) if self.gain else together
-        value, error = mean_and_error(100.0 * terms)
-        details["accuracies"] = (100.0 * alone.mean(1)).tolist()
-        return [
-            Measurement(
-                value=value,
-                standard_error=0.0 if exact else error,
-                n=len(terms),
-                details=details,
-                **shared,
-            )
-        ]
+        found = mean_over(self.split, 100.0 * terms)
+        found["details"] |= {
+            "models": len(logits),
+            "accuracies": (100.0 * alone.mean(1)).tolist(),
+        }
+        (quantity,) = self.returns
+        return [Measurement(name=quantity.name, unit=quantity.unit, **found)]
 
     def _correct(self, context: MeasureContext, logits: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return 0/1 correctness of the ensemble, ``(N,)``, and of its members, ``(K, N)``."""

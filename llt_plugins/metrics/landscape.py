@@ -15,6 +15,8 @@ from llt_core.interfaces import (
     forward,
     parameter,
 )
+from llt_plugins.metrics.recalibration import mixed_minibatches
+from llt_plugins.metrics.statuses import broken_weights, nothing
 
 if TYPE_CHECKING:
     import torch
@@ -130,14 +132,17 @@ class Landscape(Metric):
 
     def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(T,)``, and what it is about."""
+        import torch
+
+        from llt_plugins.means import standard_error
+
         if not math.isfinite(terms.sum()):
             return None, "unknown"
         whole = len(context.examples(self.split, self.samples)) == len(context.splits[self.split])
         if whole and self.split == "train":
             return 0.0, "exact over the split"
-        if len(terms) < 2:
-            return None, "unknown"
-        return float(terms.std(ddof=1)) / math.sqrt(len(terms)), "sampling of the examples"
+        error = standard_error(torch.from_numpy(terms))
+        return error, "unknown" if error is None else "sampling of the examples"
 
     def facts(self, context: MeasureContext) -> dict[str, Any]:
         """Return the details that all measurements give."""
@@ -151,24 +156,14 @@ class Landscape(Metric):
 
     def nothing(self, status: Literal["undefined", "not_finite"], reason: str) -> list[Measurement]:
         """Return the answer where there is no surface to look at."""
-        return [
-            Measurement(
-                name=quantity.name,
-                value=None,
-                unit=quantity.unit,
-                status=status,
-                details={"split": self.split, "reason": reason},
-            )
-            for quantity in self.returns
-        ]
+        return nothing(self.returns, status, reason, split=self.split)
 
-    def without_surface(self, model: nn.Module) -> list[Measurement] | None:
+    def without_surface(self, context: MeasureContext) -> list[Measurement] | None:
         """Return the answer for a model that cannot move, or is nowhere."""
-        own = [p for p in model.parameters() if p.requires_grad]
-        if not own:
+        if not any(p.requires_grad for p in context.model.parameters()):
             return self.nothing("undefined", "the model has no trainable parameter to move")
-        if not all(bool(p.isfinite().all()) for p in own):
-            return self.nothing("not_finite", "the model has parameters that are not finite")
+        if (broken := broken_weights(context)) is not None:
+            return self.nothing("not_finite", broken)
         return None
 
     def _dtype(self) -> torch.dtype:
@@ -190,13 +185,15 @@ class Landscape(Metric):
         return score
 
     def _passes(self, context: MeasureContext, model: nn.Module) -> list[Any]:
-        from torch.nn.modules.batchnorm import _BatchNorm
+        from llt_plugins.paths.batchnorm import normalisations
 
-        if self.batch_norm == "stored" or not any(
-            isinstance(module, _BatchNorm) for module in model.modules()
-        ):
+        if self.batch_norm == "stored" or not normalisations(model):
             return []
-        batches = context.batches("train", self.recalibration_samples, self.batch_size)
+        generator = context.sample_generator("batch norm of surfaces")
+        batches = mixed_minibatches(
+            context, self.recalibration_samples, max(2, self.batch_size), generator
+        )
         return [
-            (len(b.targets), partial(forward, batch=b.to(dtype=self._dtype()))) for b in batches
+            (batch.weight, partial(forward, batch=batch.to(dtype=self._dtype())))
+            for batch in batches
         ]

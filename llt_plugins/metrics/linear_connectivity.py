@@ -6,7 +6,7 @@ from typing import Self
 
 from llt_core.interfaces import MeasureContext, Measurement, TaskDescription, parameter
 from llt_plugins.metrics.connectivity import Connectivity
-from llt_plugins.metrics.connectivity_results import nothing, quantities
+from llt_plugins.metrics.connectivity_results import quantities
 
 
 class LinearConnectivity(Connectivity):
@@ -57,7 +57,6 @@ class LinearConnectivity(Connectivity):
         """Return all quantities; loss and error at every point are arrays of the first one."""
         from llt_plugins.paths.curves import Path
 
-        ends = self.ends(context)
-        if ends is None:
-            return nothing(self.returns, "undefined", "the models have no trainable parameter")
-        return self.evaluated(context, Path(*ends), {}, {}, context.report)
+        if (without := self.without_path(context)) is not None:
+            return without
+        return self.evaluated(context, Path(*self.ends(context)), {}, {}, context.report)

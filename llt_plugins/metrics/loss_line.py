@@ -91,7 +91,7 @@ class LossLine(AroundModel):
         from llt_plugins.surfaces.parameters import flatten
 
         model = context.model
-        if (nothing := self.without_surface(model)) is not None:
+        if (nothing := self.without_surface(context)) is not None:
             return nothing
         chosen = self.choose(context, self._count)
         if chosen is None:

@@ -16,6 +16,7 @@ from llt_core.interfaces import (
 )
 from llt_plugins.metrics.landscape import Landscape
 from llt_plugins.metrics.loss_surface import surface_figures
+from llt_plugins.metrics.statuses import broken_weights, name_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -114,16 +115,19 @@ class LossPlane(Landscape):
                 "(counted from 0) is to be a corner of the plane"
             )
             return self.nothing("undefined", reason)
-        chosen = [context.models[index] for index in self.models]
-        for other in chosen[1:]:
+        first, *others = self.models
+        for other in others:
             try:
-                refuse_mismatch(chosen[0], other)
+                refuse_mismatch(
+                    context.models[first],
+                    context.models[other],
+                    names=(name_of(context, first), name_of(context, other)),
+                )
             except ValueError as error:
                 return self.nothing("undefined", str(error))
-        for model in chosen:
-            if any(not bool(p.isfinite().all()) for p in model.parameters()):
-                return self.nothing("not_finite", "a model has parameters that are not finite")
-        if not any(True for _ in chosen[0].parameters()):
+        if (broken := broken_weights(context, self.models)) is not None:
+            return self.nothing("not_finite", broken)
+        if not any(True for _ in context.models[first].parameters()):
             return self.nothing("undefined", "the models have no parameters")
         return None
 

@@ -67,7 +67,7 @@ class LossSurface(AroundModel):
         from llt_plugins.surfaces.parameters import flatten
 
         model = context.model
-        if (nothing := self.without_surface(model)) is not None:
+        if (nothing := self.without_surface(context)) is not None:
             return nothing
         if sum(p.numel() for p in model.parameters() if p.requires_grad) < 2:
             return self.nothing("undefined", "one trainable parameter spans no plane")

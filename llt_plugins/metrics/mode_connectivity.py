@@ -14,7 +14,8 @@ from llt_core.interfaces import (
     parameter,
 )
 from llt_plugins.metrics.connectivity import Connectivity
-from llt_plugins.metrics.connectivity_results import nothing, quantities
+from llt_plugins.metrics.connectivity_results import quantities
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,8 @@ class ModeConnectivity(Connectivity):
     connected. mc ≈ 0: well connected. mc > 0: the curve finds lower error than its ends, which
     have not converged. The same is given for the train loss and on the test split, with
     barrier, dip and peak: mc alone jumps in sign where two extremes are about equally far
-    from E, and with unequal ends it is at least half their difference.
+    from E, and the ends count as points, so that between unequal ends it is never nearer to
+    zero than half their difference (negative where the path stays between them).
 
     On the train split the numbers are exact for this curve. On the test split the standard
     error is that of paired differences over examples. Neither contains the randomness of
@@ -108,10 +110,9 @@ class ModeConnectivity(Connectivity):
 
         from llt_plugins.paths.curves import Path
 
-        ends = self.ends(context)
-        if ends is None:
-            return nothing(self.returns, "undefined", "the models have no trainable parameter")
-        path = Path(*ends, kind=self.curve)
+        if (without := self.without_path(context)) is not None:
+            return without
+        path = Path(*self.ends(context), kind=self.curve)
         details: dict[str, Any] = {"curve": self.curve, "bends": self.bends}
         arrays: dict[str, Any] = {}
         done, total = 0, self.points

@@ -1,10 +1,11 @@
-"""The class scores of a model over a whole split, computed once for all metrics that read them."""
+"""The class scores of a model over a whole split, made once for all metrics, and means of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llt_core.interfaces import MeasureContext, forward
+from llt_plugins.metrics.statuses import name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +48,36 @@ def judge(context: MeasureContext, split: str, logits: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def all_finite(*logits: Tensor) -> bool:
-    """Say whether no score is NaN or infinite: the largest of NaNs still names a class."""
-    return all(bool(scores.isfinite().all()) for scores in logits)
+def broken_outputs(context: MeasureContext, split: str) -> str | None:
+    """Say which model gives scores that are not finite: the largest of NaNs names a class too."""
+    for index in range(len(context.models)):
+        if not bool(outputs(context, split, index).isfinite().all()):
+            return f"{name_of(context, index)} gives NaN or infinite scores on {split!r}"
+    return None
+
+
+def mean_over(split: str, terms: Tensor) -> dict[str, Any]:
+    """Return what a measurement says of the mean of ``terms``, ``(T,)``, over a whole split."""
+    from llt_plugins.means import standard_error
+
+    return {"value": terms.mean().item(), "n": len(terms)} | error_over(
+        split, standard_error(terms)
+    )
+
+
+def error_over(split: str, error: float | None) -> dict[str, Any]:
+    """Return the standard error of a number about ``split``, and ``details`` that explain it.
+
+    On the training split the number is about these very examples, so it is exact. Any other
+    split is a sample of the population.
+    """
+    if split == "train":
+        error, kind = 0.0, "exact over the split"
+    elif error is None:
+        kind = "unknown: the terms do not differ"
+    else:
+        kind = "sampling of the split"
+    return {"standard_error": error, "details": {"split": split, "error_kind": kind}}
 
 
 def _forward(context: MeasureContext, split: str, model_index: int) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from llt_core.interfaces import MeasureContext, Measurement, Metric, Needs, Quantity
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from llt_plugins.metrics.outputs import mean_over
+from llt_plugins.metrics.statuses import nothing
 
 
 class _Score(Metric):
@@ -17,7 +16,7 @@ class _Score(Metric):
     On the training split the estimand is the mean over that very split (a perturbed one as
     it was perturbed), so the value is exact. The test split is a sample of the population,
     so the standard error there is that of a mean of n independent terms: ``s/√n`` with
-    n − 1 in s².
+    n − 1 in s², unknown where all terms are equal.
 
     Subclasses say which split and which score of ``Task.evaluate``.
     """
@@ -31,28 +30,11 @@ class _Score(Metric):
         quantity = self.returns[0]
         terms = scores[self.score] * (100.0 if quantity.unit == "percent" else 1.0)
         # NaN outputs still have an argmax: judged alone, accuracy would look fine.
-        value = math.nan if scores["loss"].isnan().any() else terms.mean().item()
-        error: float | None = None
-        if math.isfinite(value):
-            error = 0.0 if self.split == "train" else _standard_error(terms)
-        kind = "exact over the split" if self.split == "train" else "sampling of the split"
-        return [
-            Measurement(
-                name=quantity.name,
-                value=value,
-                standard_error=error,
-                unit=quantity.unit,
-                n=len(terms),
-                details={"split": self.split, "error_kind": kind},
-            )
-        ]
-
-
-def _standard_error(terms: Tensor) -> float | None:
-    """Return the standard error of the mean of ``terms``; None for fewer than two."""
-    if len(terms) < 2:
-        return None
-    return float(terms.std(correction=1)) / math.sqrt(len(terms))
+        if scores["loss"].isnan().any() or not math.isfinite(terms.mean()):
+            reason = f"the loss is not finite on all of {self.split!r}"
+            return nothing(self.returns, "not_finite", reason, split=self.split)
+        found = mean_over(self.split, terms)
+        return [Measurement(name=quantity.name, unit=quantity.unit, **found)]
 
 
 def _loss(name: str, split: str) -> dict[str, Any]:

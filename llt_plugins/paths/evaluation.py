@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from llt_plugins.curvature.types import Report, ignore
+from llt_plugins.means import standard_error
 from llt_plugins.paths.batchnorm import Pass, recalibrate
 from llt_plugins.paths.curves import Path
 
@@ -182,7 +183,7 @@ def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
     star = _farthest(means)
 
     def estimate(terms: Tensor) -> Estimate:
-        return Estimate(float(terms.mean()), _error(terms) if sampled else 0.0)
+        return Estimate(float(terms.mean()), standard_error(terms) if sampled else 0.0)
 
     return Summary(
         connectivity=estimate(ends - values[star]),
@@ -194,8 +195,8 @@ def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
 
 
 def standard_errors(values: Tensor) -> Floats:
-    """Return the sampling error of each row mean of ``values``, ``(T, N)``; NaN if N < 2."""
-    errors = [_error(row) for row in values]
+    """Return the sampling error of each row mean of ``values``, ``(T, N)``; NaN if unknown."""
+    errors = [standard_error(row) for row in values]
     return np.asarray([math.nan if error is None else error for error in errors])
 
 
@@ -210,10 +211,3 @@ def _farthest(means: list[float]) -> int:
         if math.isclose(abs(mean - middle), farthest, rel_tol=1e-9)
     ]
     return max(tied, key=means.__getitem__)
-
-
-def _error(terms: Tensor) -> float | None:
-    """Return the standard error of the mean of ``terms``; None for fewer than two."""
-    if len(terms) < 2:
-        return None
-    return float(terms.std(correction=1)) / math.sqrt(len(terms))

@@ -76,8 +76,19 @@ def carried(model: nn.Module) -> dict[str, Tensor]:
     return frozen | dict(model.named_buffers())
 
 
-def refuse_mismatch(first: nn.Module, second: nn.Module) -> None:
+def refuse_mismatch(
+    first: nn.Module,
+    second: nn.Module,
+    names: tuple[str, str] = ("the first model", "the second model"),
+) -> None:
     """Refuse two models that are not of one architecture.
+
+    Parameters
+    ----------
+    first, second
+        Any modules.
+    names
+        What to call them.
 
     Raises
     ------
@@ -85,23 +96,25 @@ def refuse_mismatch(first: nn.Module, second: nn.Module) -> None:
         Names the first parameter or buffer that differs in name, shape, type, device or in
         being trainable.
     """
-    _refuse("parameter", dict(first.named_parameters()), dict(second.named_parameters()))
-    _refuse("buffer", dict(first.named_buffers()), dict(second.named_buffers()))
+    _refuse("parameter", dict(first.named_parameters()), dict(second.named_parameters()), names)
+    _refuse("buffer", dict(first.named_buffers()), dict(second.named_buffers()), names)
 
 
-def _refuse(kind: str, first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+def _refuse(
+    kind: str, first: dict[str, Tensor], second: dict[str, Tensor], names: tuple[str, str]
+) -> None:
     for name in [*first, *second]:
         if name not in first or name not in second:
-            place = "first" if name in first else "second"
+            place = names[0] if name in first else names[1]
             raise ValueError(
-                f"the models do not match: {kind} {name!r} is in the {place} one only; "
-                "a path needs two models of one architecture"
+                f"the models do not match: {kind} {name!r} is in {place} only, "
+                "expected models of one architecture"
             )
         ours, theirs = _description(first[name]), _description(second[name])
         if ours != theirs:
             raise ValueError(
-                f"the models do not match: {kind} {name!r} is {ours} in the first one and "
-                f"{theirs} in the second; a path needs two models of one architecture"
+                f"the models do not match: {kind} {name!r} is {ours} in {names[0]} and "
+                f"{theirs} in {names[1]}, expected models of one architecture"
             )
 
 

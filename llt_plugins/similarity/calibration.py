@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from llt_plugins.means import standard_error
+
 Binning = Literal["width", "mass"]
 
 
@@ -21,8 +23,8 @@ class Calibration:
     error
         Expected calibration error, in [0, 1].
     spread
-        One standard deviation of ``error`` by the delta method over examples; None for
-        fewer than two.
+        One standard deviation of ``error`` by the delta method over examples; None where
+        they do not tell (see :func:`~llt_plugins.means.standard_error`).
     floor
         The error that perfectly calibrated predictions with these confidences would show on
         average, by chance alone.
@@ -86,7 +88,7 @@ def calibration(
     error = float(excess.abs().sum() / n)
     # Each example moves its bin's sum in the direction of that bin's sign.
     terms = torch.sign(excess)[index] * (correct - confidence)
-    spread = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else None
+    spread = standard_error(terms)
     chance = total(confidence * (1.0 - confidence)).sqrt().sum() * math.sqrt(2.0 / math.pi) / n
     accuracy = total(correct) / count
     return Calibration(

@@ -86,9 +86,9 @@ def cka(
     1.0
     """
     if isinstance(x, Missing):
-        return _undefined(x)
+        return _undefined(x, "first model: ")
     if isinstance(y, Missing):
-        return _undefined(y)
+        return _undefined(y, "second model: ")
     (xy, d_xy), (xx, d_xx), (yy, d_yy) = (
         mean_hsic(a, b, debiased=debiased) for a, b in ((x, y), (x, x), (y, y))
     )
@@ -131,9 +131,9 @@ def mean_cka(parts: Sequence[Cka], *, groups: Tensor | None = None) -> Cka:
     return Cka(value, standard_error(influence, groups), influence, defined[0].n)
 
 
-def _undefined(missing: Missing) -> Cka:
+def _undefined(missing: Missing, whose: str = "") -> Cka:
     nan = math.nan
-    return Cka(nan, nan, torch.empty(0), 0, missing.reason, missing.finite)
+    return Cka(nan, nan, torch.empty(0), 0, whose + missing.reason, missing.finite)
 
 
 def standard_error(influence: Tensor, groups: Tensor | None = None) -> float:

@@ -6,7 +6,6 @@ works in float64.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -71,15 +70,6 @@ def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
     for member in same[1:]:
         mean = mean + member.softmax(1)
     return mean / len(same)
-
-
-def mean_and_error(terms: Tensor) -> tuple[float, float | None]:
-    """Return the mean of independent terms and its standard error ``s/√n`` (None for n < 2)."""
-    n = len(terms)
-    if n < 1:
-        raise ValueError("there are no examples to average over")
-    error = float(terms.std(correction=1)) / math.sqrt(n) if n > 1 else None
-    return float(terms.mean()), error
 
 
 def _same_shape(*logits: Tensor) -> tuple[Tensor, ...]:

@@ -121,11 +121,14 @@ def represent(
     Raises
     ------
     ValueError
-        If there are fewer than 2 samples, or a parameter is out of range.
+        If there are fewer than 3 samples, or a parameter is out of range.
     """
     n = len(features)
-    if n < 2:
-        raise ValueError(f"there are features of {n} sample(s), expected at least 2")
+    if n < 3:
+        raise ValueError(
+            f"there are features of {n} sample(s), expected at least 3: any two representations "
+            "of two samples are alike"
+        )
     x = _double(features.reshape(n, -1))
     if not torch.isfinite(x).all():
         return Missing("the features hold NaN or infinite entries", finite=False)

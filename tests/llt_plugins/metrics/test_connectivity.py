@@ -181,8 +181,10 @@ def test_a_pair_with_a_known_barrier_or_valley(valley, value):
     assert found["linear_connectivity_t"].value == 0.5
     assert found["linear_connectivity_length"].value == 2.0
     assert found["linear_connectivity_test_error"].value == value
-    # All 80 examples differ by the same amount between the ends and the middle.
-    assert found["linear_connectivity_test_error"].standard_error == 0.0
+    # All 80 examples differ by the same amount, so they do not tell how far others would.
+    assert found["linear_connectivity_test_error"].standard_error is None
+    assert found["linear_connectivity_test_error"].details["error_kind"] == "unknown"
+    assert found["linear_connectivity"].standard_error == 0.0
 
 
 def test_ends_are_given_as_stored_and_as_recalibrated():

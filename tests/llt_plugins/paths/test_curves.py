@@ -163,10 +163,10 @@ def test_mismatches_name_the_first_difference(make):
     wide = nn.Sequential(nn.Flatten(), nn.Linear(16, 13), nn.ReLU(), nn.Linear(13, 6))
     with pytest.raises(ValueError, match=r"'1\.weight' is \(12, 16\).*\(13, 16\)"):
         Path(make("mlp"), wide)
-    with pytest.raises(ValueError, match=r"parameter '0\.bias' is in the second one only"):
+    with pytest.raises(ValueError, match=r"parameter '0\.bias' is in the second model only"):
         Path(nn.Sequential(nn.Linear(2, 2, bias=False)), nn.Sequential(nn.Linear(2, 2)))
     bn = [nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False)]
-    with pytest.raises(ValueError, match="buffer 'running_mean' is in the first one only"):
+    with pytest.raises(ValueError, match="buffer 'running_mean' is in the first model only"):
         Path(*bn)
     frozen = make("mlp")
     frozen[1].weight.requires_grad_(False)

@@ -242,8 +242,10 @@ def test_wrong_requests_are_named():
     three = represent(draw(0, 3, 2))
     with pytest.raises(ValueError, match="at least 4"):
         cka(three, three, debiased=True)
-    with pytest.raises(ValueError, match="1 sample"):
-        represent(draw(0, 1, 2))
+    # Centred, two samples are ±x and ±y: their CKA would be 1 whatever they are.
+    for few in (1, 2):
+        with pytest.raises(ValueError, match=rf"{few} sample\(s\), expected at least 3"):
+            represent(draw(0, few, 2))
     with pytest.raises(ValueError, match="kernel is 'cubic'"):
         represent(draw(0, 9, 2), kernel="cubic")
     with pytest.raises(ValueError, match="bandwidth is 0"):
@@ -314,7 +316,8 @@ def test_the_mean_over_layers_knows_that_they_vary_together():
     mean = mean_cka([one, other, cka(xs[0], Missing("dead"), debiased=True)])
     assert mean.value == pytest.approx((one.value + other.value) / 2)
     assert mean.standard_error < one.standard_error + other.standard_error
-    assert mean_cka([cka(Missing("dead"), xs[0], debiased=True)]).reason == "dead"
+    assert mean_cka([cka(Missing("dead"), xs[0], debiased=True)]).reason == "first model: dead"
+    assert cka(xs[0], Missing("dead"), debiased=True).reason == "second model: dead"
     broken = cka(Missing("broken", finite=False), xs[0], debiased=True)
     assert not mean_cka([one, broken]).finite
     assert mean_cka([]).reason

@@ -14,7 +14,6 @@ from llt_plugins.similarity.predictions import (
     changed_correctness,
     js_divergence,
     logit_cosine,
-    mean_and_error,
     mean_probabilities,
 )
 
@@ -86,14 +85,6 @@ def test_the_mean_of_probabilities_is_not_that_of_logits():
     assert float(mean.sum()) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="at least one model"):
         mean_probabilities([])
-
-
-def test_mean_and_error():
-    value, error = mean_and_error(torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64))
-    assert (value, error) == (3.0, pytest.approx(math.sqrt(7 / 3)))
-    assert mean_and_error(torch.ones(1)) == (1.0, None)
-    with pytest.raises(ValueError, match="no examples"):
-        mean_and_error(torch.ones(0))
 
 
 @pytest.mark.parametrize("function", [agreement, js_divergence])

@@ -46,7 +46,7 @@ def test_edges_belong_to_the_bin_below_and_empty_bins_are_nan():
 
 def test_certain_and_right_is_zero():
     found = calibration(torch.ones(9), torch.ones(9))
-    assert (found.error, found.spread, found.floor) == (0.0, 0.0, 0.0)
+    assert (found.error, found.spread, found.floor) == (0.0, None, 0.0)
     assert calibration(torch.ones(1), torch.ones(1)).spread is None
 
 
