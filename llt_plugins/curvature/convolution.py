@@ -106,7 +106,7 @@ class _Adjoint(Function):
         dx = dweight = None
         if want_x:
             like = _shaped(x, (count * len(x), *x.shape[1:]))
-            dx = _dx(slope.flatten(0, 1), like, weight, geometry).unflatten(0, slope.shape[:2])
+            dx = _cut(_dx(slope.flatten(0, 1), like, weight, geometry), 0, count)
         if want_w:
             dweight = torch.stack([_dweight(one, x, weight, geometry) for one in slope])
         return (dx, dweight), (_front(dx), _front(dweight))
@@ -125,12 +125,12 @@ class _Second(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> Any:
-        x_dot, weight_dot, *fixed, geometry, needs = arguments
+        x_dot, weight_dot, slope, x, weight, geometry, needs = arguments
         both = in_dims[0] is not None and in_dims[1] is not None
         if not both or geometry.groups != 1 or any(dim is not None for dim in in_dims[2:5]):
             return _one_by_one(_second, info.batch_size, in_dims, arguments)
         x_dot, weight_dot = x_dot.movedim(in_dims[0], 0), weight_dot.movedim(in_dims[1], 0)
-        results = _second_of_many(x_dot, weight_dot, *fixed, geometry, needs)
+        results = _second_of_many(x_dot, weight_dot, slope, x, weight, geometry, needs)
         return results, tuple(_front(result) for result in results)
 
 
@@ -176,16 +176,16 @@ def _second_of_many(
     What multiplies the weights is a larger batch; what multiplies the images, which are the
     same for all k, is more channels.
     """
-    count, (outgoing, incoming) = len(x_dot), weight.shape[:2]
+    count, incoming = len(x_dot), weight.shape[1]
     dslope = dx = dweight = None
     if needs[0]:
-        dslope = _forward(x_dot.flatten(0, 1), weight, None, geometry).unflatten(0, x_dot.shape[:2])
+        dslope = _cut(_forward(x_dot.flatten(0, 1), weight, None, geometry), 0, count)
         more = _forward(x, weight_dot.flatten(0, 1), None, geometry)
-        dslope.add_(more.unflatten(1, (count, outgoing)).movedim(1, 0))
+        dslope.add_(_cut(more, 1, count).movedim(1, 0))
     if needs[1]:
         like = _shaped(x, (len(x), count * incoming, *x.shape[2:]))
         wide = _dx(slope, like, weight_dot.movedim(0, 1).flatten(1, 2), geometry)
-        dx = wide.unflatten(1, (count, incoming)).movedim(1, 0)
+        dx = _cut(wide, 1, count).movedim(1, 0)
     if needs[2]:
         dweight = torch.stack([_dweight(slope, one, weight, geometry) for one in x_dot])
     return dslope, dx, dweight
@@ -231,6 +231,11 @@ def _dweight(slope: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Te
     _, dweight = _gradients(slope, x, weight, geometry, False, True)
     assert dweight is not None
     return dweight
+
+
+def _cut(x: Tensor, dim: int, count: int) -> Tensor:
+    """Split dimension ``dim`` into ``count`` parts: ``(…, k·n, …)`` to ``(…, k, n, …)``."""
+    return x.reshape(*x.shape[:dim], count, x.shape[dim] // count, *x.shape[dim + 1 :])
 
 
 def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:

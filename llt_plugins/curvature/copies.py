@@ -14,9 +14,8 @@ def evaluation_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.
     The original keeps its parameters, buffers, mode and gradients; the copy has none of
     the latter. Tied weights stay tied and frozen parameters stay frozen.
 
-    The memory layout is kept too: channels-last makes gradients of small convolutional
-    networks 1.5 times faster, but not products through batch norm (0.9 to 1.3 times the
-    time), and its different rounding can put a ReLU on the other side of its kink.
+    The memory layout is kept too: operators choose a faster one for images by themselves,
+    without touching the model (see ``rewriting.py``).
 
     Parameters
     ----------
