@@ -34,7 +34,7 @@ class GaussNewtonOperator(MicroBatchOperator):
     squared error it equals the Fisher information matrix, whose expectation is over labels
     drawn from the model (Martens 2020, section 9.2); not so :class:`FisherOperator`.
 
-    A product costs about 1.3 gradients with kept graphs.
+    A product costs 1.1 to 1.4 gradients with kept graphs.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ class HessianOperator(MicroBatchOperator):
     """Hessian of ``Σ wᵢ lᵢ(θ) / Σ wᵢ`` with respect to trainable parameters θ.
 
     Products are exact (Pearlmutter 1994, by double backward) and are accumulated over the
-    micro-batches in float64. One costs 1.4 to 2 gradients when the graph of the gradient is
+    micro-batches in float64. One costs 1.3 to 2 gradients when the graph of the gradient is
     kept, one gradient and a forward pass more when it is built for each product.
 
     Parameters
