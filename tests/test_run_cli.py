@@ -297,3 +297,10 @@ def test_interrupted_by_the_user(tmp_path, moment):
     assert list((store / "tmp").iterdir()) == []
     assert not (store / "cells").exists()
     assert not (store / "failures").exists()
+
+
+def test_results_says_once_what_is_the_same_in_all_lines(first, llt):
+    lines = llt("results").stdout.splitlines()
+    assert lines[:2] == ["data: digits", "network: mlp"]
+    assert lines[2].split() == ["metric", "value", "±", "s.e.", "n", "seed", "cell"]
+    assert [line.split()[0] for line in lines[3:7]] == ["test_accuracy"] * 2 + ["train_loss"] * 2

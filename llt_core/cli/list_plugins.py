@@ -51,7 +51,7 @@ def command(kind: str | None, form: str, verbose: bool) -> int:
             document["settings_error"] = str(catalogue.settings_error)
         print(json.dumps(document, indent=1))
     else:
-        _print_table(rows, catalogue, verbose)
+        _print_table(rows, catalogue, verbose, one_kind=kind is not None)
     return 0
 
 
@@ -84,7 +84,9 @@ def _row(
     return row
 
 
-def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool) -> None:
+def _print_table(
+    rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool, one_kind: bool
+) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -93,8 +95,11 @@ def _print_table(rows: list[dict[str, Any]], catalogue: Catalogue, verbose: bool
     columns = ["name", "kind", "package", "summary"]
     if verbose:
         columns = ["name", "kind", "package", "version", "target", "loads"]
+    elif one_kind:
+        columns.remove("kind")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for column in table.columns[: columns.index("package")]:
+        column.no_wrap = True
     table.columns[-1 if not verbose else -2].overflow = "fold"
     for row in rows:
         style = "" if row["state"] == "ok" else "yellow"

@@ -36,6 +36,7 @@ class ProgressListener(Listener):
         self._done = 0
         self._last_line = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
+        self._waiting: TaskID | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -67,12 +68,15 @@ class ProgressListener(Listener):
         self._todo = {planned.digest: planned for planned in todo}
         if todo and self._live:
             self._progress.start()
+            # Importing PyTorch takes seconds in which no cell can say anything.
+            self._waiting = self._progress.add_task("starting", total=None, text="loading PyTorch")
 
     def progress(self, progress: CellProgress) -> None:
         """Move one bar, or say how far a cell is every few seconds."""
         planned = self._todo.get(progress.job)
         if planned is None:
             return
+        self._stop_waiting()
         if self._live:
             if progress.job not in self._tasks:
                 self._tasks[progress.job] = self._progress.add_task(planned.label, text="")
@@ -89,6 +93,7 @@ class ProgressListener(Listener):
 
     def finished(self, result: CellResult) -> None:
         """Take the bar away; on plain output say what came out."""
+        self._stop_waiting()
         self._done += 1
         task = self._tasks.pop(result.planned.digest, None)
         if task is not None:
@@ -101,3 +106,8 @@ class ProgressListener(Listener):
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._progress.remove_task(self._waiting)
+            self._waiting = None

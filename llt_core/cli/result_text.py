@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from llt_core.cli.layout import break_between, fitted
 from llt_core.cli.tables import describe, format_value
 from llt_core.errors import LltError
 from llt_core.report import Result, describe_array, label
@@ -18,6 +19,8 @@ from llt_core.store import Record
 
 LONGEST = 60
 """Characters of a detail that are shown; --json has all of them."""
+MOST = 8
+"""Entries of a detail that is a dictionary."""
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -25,7 +28,8 @@ def print_result(result: Result, console: Console) -> None:
     record = result.record
     status = "" if record.status == "done" else f" [red]{record.status}[/]"
     console.print(f"[bold]{escape(label(record))}[/]{status} · {record.digest}", soft_wrap=True)
-    console.print(escape(describe(record.composition)), style="dim")
+    composition = break_between(describe(record.composition).split(" · "), " · ", console.width)
+    console.print(Text(composition, style="dim"))
     console.print()
     if record.cell.kind == "measure":
         _print_measurements(record, console)
@@ -49,30 +53,42 @@ def print_result(result: Result, console: Console) -> None:
 
 
 def _print_measurements(record: Record, console: Console) -> None:
-    table = _table("quantity", "value ± s.e.", "unit", "n", "status")
+    columns = ("quantity", "value ± s.e.", "unit", "n", "status")
+    rows = []
     for m in record.measurements:
-        colour = "" if m.status == "ok" else "yellow"
         value = format_value(m.value, m.standard_error)
-        texts = (m.name, value, m.unit, f"{m.n} {m.counted}")
-        table.add_row(*map(escape, texts), Text(m.status, style=colour))
-    console.print(table)
-    for names, text in _details(record).items():
-        console.print(Text.assemble((f"{names}: ", "dim"), text))
+        texts = map(escape, (m.name, value, m.unit, f"{m.n} {m.counted}"))
+        rows.append((*texts, m.status if m.status == "ok" else f"[yellow]{m.status}[/]"))
+    console.print(fitted(console, columns, rows, spare=("n",)))
+    for names, details in _details(record):
+        console.print()
+        first, *others = details
+        text = Text(break_between([f"{names}: {first}", *others], "  ", console.width))
+        text.stylize("dim", 0, len(names) + 1)
+        console.print(text)
 
 
-def _details(record: Record) -> dict[str, str]:
-    """Return the details of the first measurement, and for the others what differs from it."""
+def _details(record: Record) -> Iterable[tuple[str, list[str]]]:
+    """Yield the details of the first measurement, and for the others what differs from it."""
     first, *others = record.measurements
     missing = object()
-    names: dict[str, list[str]] = {_listed(first.details): [first.name]}
+    names: dict[tuple[str, ...], list[str]] = {tuple(_listed(first.details)): [first.name]}
     for other in others:
         own = {k: v for k, v in other.details.items() if first.details.get(k, missing) != v}
-        names.setdefault(_listed(own), []).append(other.name)
-    return {", ".join(group): text for text, group in names.items() if text}
+        names.setdefault(tuple(_listed(own)), []).append(other.name)
+    yield from ((", ".join(group), list(texts)) for texts, group in names.items() if texts)
 
 
-def _listed(details: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {_short(value)}" for key, value in details.items())
+def _listed(details: dict[str, Any], above: str = "") -> Iterable[str]:
+    """Yield ``key = value``, and what is inside a dictionary as ``key.inner = value``."""
+    for number, (key, value) in enumerate(details.items()):
+        if above and number == MOST:
+            yield f"{above}… {len(details) - MOST} more"
+            return
+        if isinstance(value, dict) and value:
+            yield from _listed(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key} = {_short(value)}"
 
 
 def _print_training(result: Result, console: Console) -> None:
@@ -97,14 +113,15 @@ def _print_training(result: Result, console: Console) -> None:
 
 
 def _print_arrays(result: Result, console: Console) -> None:
-    table = _table("array", "shape", "type", "range")
+    columns = ("array", "shape", "type", "range")
+    rows = []
     for name, array in result.arrays.items():
         facts = describe_array(name, array)
         shape = " × ".join(map(str, facts["shape"])) or "one number"
         spread = "–" if facts["min"] is None else f"{facts['min']:.4g} … {facts['max']:.4g}"
         lost = f", {facts['not_finite']} not finite" if facts["not_finite"] else ""
-        table.add_row(escape(name), shape, facts["dtype"], spread + lost)
-    console.print(table)
+        rows.append((escape(name), shape, facts["dtype"], spread + lost))
+    console.print(fitted(console, columns, rows, spare=("type",)))
 
 
 def _origin(result: Result) -> list[tuple[str, str]]:
@@ -133,15 +150,11 @@ def _origin(result: Result) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table
-
-
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(map(_short, value))}]"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

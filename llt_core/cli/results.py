@@ -13,19 +13,19 @@ from llt_core.store import Store
 from llt_core.store.export import rows
 from llt_core.store.index import records
 
-COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "unit", "n", "seed", "cell")
+COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "n", "seed", "cell")
 
 
 @click.command("results")
 @store_option
 @click.option("--task", metavar="NAME", help="Only this task")
-@click.option("--metric", metavar="NAME", help="Only this metric")
+@click.option("--metric", metavar="NAME", help="Only this metric, or this quantity")
 @all_option
 @json_option
 def command(
     store: str | None, task: str | None, metric: str | None, every: bool, as_json: bool
 ) -> int:
-    """List the measurements in the store, oldest first.
+    """List the measurements in the store, those of one composition together, oldest first.
 
     llt export has every field of them; here stand those in which the lines differ.
 
@@ -38,9 +38,10 @@ def command(
     table = [
         row
         for row in rows(records(Store(root, create=False)))
-        if _matches(row["task"], task) and _matches(row["metric"], metric)
+        if _matches(row["task"], task)
+        and (_matches(row["metric"], metric) or row["name"] == metric)
     ]
-    table.sort(key=lambda row: (row["finished"], row["digest"]))
+    table = _in_order(table)
     if as_json:
         print(json.dumps(table, indent=1))
     else:
@@ -52,43 +53,86 @@ def _matches(qualified: str, wanted: str | None) -> bool:
     return wanted is None or wanted in (qualified, qualified.rpartition("/")[2])
 
 
+def _in_order(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort by composition, metric and seeds; compositions and metrics by their first result."""
+    first: dict[tuple[str, ...], tuple[str, str]] = {}
+    for row in table:
+        for group in _groups(row):
+            here = (row["finished"], row["metric"])
+            first[group] = min(first.get(group, here), here)
+
+    def place(row: dict[str, Any]) -> list[Any]:
+        return [*([first[group], group] for group in _groups(row)), row["seeds"], row["digest"]]
+
+    return sorted(table, key=place)
+
+
+def _groups(row: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what the rows of one composition share, and those of one metric of it."""
+    shared = {key: value for key, value in row.items() if "." in key}
+    shared |= {key: row[key] for key in ("task", "architecture", "perturbations")}
+    composition = [f"{k}={v}" for k, v in sorted(shared.items()) if not k.startswith("metric.")]
+    metric = [f"{k}={v}" for k, v in sorted(shared.items()) if k.startswith("metric.")]
+    return tuple(composition), (*composition, row["metric"], *metric)
+
+
 def _print(table: list[dict[str, Any]], root: str, every: bool) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    from llt_core.cli.tables import format_value, hint, wide_console
+    from llt_core.cli.layout import fitted
+    from llt_core.cli.tables import hint, wide_console
 
     console = wide_console()
     if not table:
         console.print(f"no measurements in {root}", soft_wrap=True)
         return
     varied = _varied(table)
-    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in COLUMNS:
-        drawn.add_column(name, no_wrap=name not in ("differs in", "metric"), overflow="fold")
     shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
-    for row in shown:
-        settings = (f"{_last(key)}={row[key]}" for key in varied if row.get(key) is not None)
-        cells = (
-            _data(row),
-            _last(row["architecture"], "/"),
-            ", ".join(settings),
-            row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
-            format_value(row["value"], row["standard_error"]),
-            row["unit"],
-            str(row["n"]),
-            row["seeds"],
-            row["digest"][:6],
-        )
-        drawn.add_row(*(escape(cell) for cell in cells))
-    if not varied:
-        drawn.columns.pop(2)
-    console.print(drawn)
+    lines = [[escape(cell) for cell in _cells(row, varied)] for row in shown]
+    hidden = set() if varied else {"differs in"}
+    for name in ("data", "network"):  # what is the same in all lines is said once
+        place = COLUMNS.index(name)
+        if len({line[place] for line in lines}) == 1:
+            console.print(f"{name}: {lines[0][place]}", style="dim", highlight=False)
+            hidden.add(name)
+    kept = [place for place, name in enumerate(COLUMNS) if name not in hidden]
+    columns = [COLUMNS[place] for place in kept]
+    lines = [[line[place] for place in kept] for line in lines]
+    if console.is_terminal:
+        lines = _without_repeats(lines, columns.index("metric"))
+    whole = [name for name in columns if name not in ("differs in", "metric")]
+    console.print(fitted(console, columns, lines, spare=("n",), whole=whole))
     if len(shown) < len(table):
         console.print(hint(len(table) - len(shown)), style="dim", highlight=False)
     if not all(row["data_verified"] for row in table):
         console.print("[yellow]*[/] files not verified: they may not be the published ones")
     console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)
+
+
+def _cells(row: dict[str, Any], varied: list[str]) -> tuple[str, ...]:
+    """Return what stands in one line, a text for each of :data:`COLUMNS`."""
+    from llt_core.cli.tables import format_value
+
+    settings = (f"{_last(key)}={row[key]}" for key in varied if row.get(key) is not None)
+    return (
+        _data(row),
+        _last(row["architecture"], "/"),
+        ", ".join(settings),
+        row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
+        f"{format_value(row['value'], row['standard_error'])} {row['unit']}".rstrip(),
+        str(row["n"]),
+        row["seeds"],
+        row["digest"][:6],
+    )
+
+
+def _without_repeats(lines: list[list[str]], count: int) -> list[list[str]]:
+    """Leave the first ``count`` cells of a line empty where they say what the line above says."""
+    before = [None, *lines[:-1]]
+    return [
+        [*[""] * count, *line[count:]] if above and above[:count] == line[:count] else line
+        for above, line in zip(before, lines, strict=True)
+    ]
 
 
 def _data(row: dict[str, Any]) -> str:

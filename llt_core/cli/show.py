@@ -5,12 +5,26 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Iterable, Sequence
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import rich_click as click
 
 from llt_core.plugins import Catalogue, Entry
 from llt_core.plugins.errors import BrokenPluginError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDEST = 100
+"""Characters in a line of running text."""
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+SCOPES = {
+    "model": "each model by itself",
+    "pair": "pairs of models: --models 2 or more, --pairs says which",
+    "set": "all models of a run together: --models 2 or more",
+}
 
 
 @click.command("show")
@@ -59,6 +73,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "needs": dict(entry.needs),
         "reference": entry.paper,
         "description": inspect.getdoc(cls) or "",
+        "measures": SCOPES.get(getattr(cls, "scope", ""), ""),
         "splits": getattr(cls, "split_policy", ""),
         "returns": [quantity.model_dump() for quantity in getattr(cls, "returns", ())],
         "parameters": [_parameter(name, field) for name, field in cls.model_fields.items()],
@@ -69,20 +84,39 @@ def _describe(entry: Entry) -> dict[str, Any]:
 def _parameter(name: str, field: Any) -> dict[str, Any]:
     extra = field.json_schema_extra or {}
     default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+    known = default is None or isinstance(default, str | int | float | bool | tuple | list)
+    bounds = [
+        f"{sign} {getattr(limit, bound):g}"
+        for limit in field.metadata
+        for bound, sign in BOUNDS.items()
+        if hasattr(limit, bound)
+    ]
     return {
         "name": name,
         "type": _type_name(field.annotation),
-        "default": default if isinstance(default, str | int | float | bool) else str(default),
+        "range": ", ".join(bounds),
+        "default": default if known else str(default),
         "unit": extra.get("unit", ""),
         "description": field.description or "",
     }
 
 
 def _type_name(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    text = annotation.__name__ if annotation in (int, float, str, bool) else str(annotation)
-    return text.replace("typing.", "")
+    """Name a type as a user would: ``int or null``, ``none | weights``, ``list of 3 int``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is None or annotation is type(None):
+        return "null"
+    if origin is Literal:
+        return " | ".join(map(str, inner))
+    if origin is Annotated:
+        return _type_name(inner[0])
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, inner))
+    if origin in (tuple, list) and inner:
+        same = len({each for each in inner if each is not Ellipsis}) == 1
+        count = "" if Ellipsis in inner or origin is list else f"{len(inner)} "
+        return f"list of {count}{_type_name(inner[0])}" if same else "list"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def example(entry: Entry, cls: Any) -> str:
@@ -107,27 +141,28 @@ def example(entry: Entry, cls: Any) -> str:
 def _print(one: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    from llt_core.cli.layout import reflow
+
+    console = Console(highlight=False)
     console.print(f"[bold]{one['name']}[/] · {one['kind']} · {one['package']} · v{one['version']}")
     console.print(escape(one["summary"]))
     if one["description"] and one["description"].splitlines()[0] != one["summary"]:
-        console.print("\n" + escape(one["description"]), highlight=False)
+        console.print()
+        console.print(reflow(one["description"], min(console.width, WIDEST)))
     console.print()
-    table = Table("parameter", "type", "default", "unit", "description", box=None, pad_edge=False)
-    for row in one["parameters"]:
-        table.add_row(*(escape(str(value)) for value in row.values()))
     if one["parameters"]:
-        console.print(table)
+        _print_rows(console, ("parameter", "default", "description"), map(_set, one["parameters"]))
     else:
         console.print("It has no parameters.")
-    for quantity in one["returns"]:
-        unit = quantity["unit"] or "no unit"
-        console.print(
-            f"[dim]returns:[/] {quantity['name']} ({unit}): {escape(quantity['description'])}"
-        )
+    if one["returns"]:
+        console.print()
+        returned = ((q["name"], q["unit"] or "–", q["description"]) for q in one["returns"])
+        _print_rows(console, ("returns", "unit", "description"), returned)
+    console.print()
     for label, text in (
+        ("measures", one["measures"]),
         ("splits", one["splits"]),
         ("cost", one["cost"]),
         ("needs", _needs(one["needs"])),
@@ -135,7 +170,30 @@ def _print(one: dict[str, Any]) -> None:
         ("example", one["example"]),
     ):
         if text:
-            console.print(f"[dim]{label}:[/] {escape(text)}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble((f"{label}: ", "dim"), text), soft_wrap=label == "example")
+
+
+def _print_rows(console: Console, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _set(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return name, default with its unit, and description with what may be set."""
+    default = row["default"] if isinstance(row["default"], str) else json.dumps(row["default"])
+    known = row["unit"] and default not in ("required", "null")
+    allowed = ", ".join(filter(None, (row["type"], row["range"])))
+    return (
+        row["name"],
+        f"{default} {row['unit']}" if known else default,
+        f"{row['description']}  ({allowed})",
+    )
 
 
 def _needs(needs: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from llt_core.cli.layout import fitted
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import short_name, work_name
 from llt_core.store import Record
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from llt_core.api import RunResult
     from llt_core.sweep.estimate import Estimate
 
+COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
 _UNCUT = 160
 """Characters a line of a table may take where nobody's terminal is too narrow."""
 
@@ -72,26 +75,24 @@ def print_run(result: RunResult, every: bool = False) -> None:
     rows = measured or trained
     if rows:
         console.print(describe(rows[0].planned.composition), markup=False, soft_wrap=True)
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        columns = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
-        for name in columns:
-            right = name in ("sec", "n")
-            table.add_column(
-                name,
-                justify="right" if right else "left",
-                no_wrap=name != "metric",
-                overflow="fold" if name == "metric" else "ellipsis",
-            )
-        hidden = 0
+        hidden, cells = 0, []
         for row in rows:
             assert row.record is not None
             lines = _lines(row.record)
             hidden += 0 if every else len(lines) - 1
             for line in lines if every else lines[:1]:
-                table.add_row(
-                    *line, row.planned.digest[:6], _seconds(row.record.seconds), row.origin
-                )
-        console.print(table)
+                tail = (row.planned.digest[:6], _seconds(row.record.seconds), row.origin)
+                cells.append((*line, *tail))
+        console.print(
+            fitted(
+                console,
+                COLUMNS,
+                cells,
+                spare=("sec", "n"),
+                right=("sec", "n"),
+                whole=COLUMNS[1:],
+            )
+        )
         if hidden:
             console.print(hint(hidden), style="dim", highlight=False)
     _print_notes(console, result)
@@ -137,11 +138,24 @@ def _print_notes(console: Console, result: RunResult) -> None:
     if limited:
         names = ", ".join(sorted({m.name for m in limited}))
         console.print(f"[yellow]limit[/]: {names} stopped before reaching its tolerance")
+    for name, reason in _undefined(result.records):
+        console.print(f"[yellow]undefined[/]: {name}: {escape(reason)}", highlight=False)
     for package, hook, message in result.observer_errors:
         console.print(f"[yellow]observer {package}.{hook} failed[/]: {escape(message)}")
     for text in sorted({_data_note(record) for record in result.records}):
         console.print(text, style="dim", soft_wrap=True, highlight=False)
     console.print(f"store: {result.store}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _undefined(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """Return, once each, which quantities do not exist and why."""
+    found = {
+        (m.name, str(m.details.get("reason") or "see llt show-result"))
+        for record in records
+        for m in record.measurements
+        if m.status == "undefined"
+    }
+    return sorted(found)
 
 
 def _data_note(record: Record) -> str:

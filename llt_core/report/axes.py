@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from llt_core.report.result import Panel
-from llt_core.report.scales import ColourScale, Floats, bin_edges
+from llt_core.report.scales import Axis, ColourScale, Floats, bin_edges
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart by colour-blind readers (Okabe & Ito 2008)."""
@@ -69,6 +69,15 @@ def _draw_lines(panel: Panel, axes: Axes) -> None:
             if panel.figure.y_log:
                 low = np.where(low > 0, low, np.nanmin(np.where(y > 0, y, np.inf)) / 10)
             axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    if panel.figure.y_log:
+        _cut_low(np.concatenate([panel.column(name) for name in panel.figure.y]), axes)
+
+
+def _cut_low(values: Floats, axes: Axes) -> None:
+    """End a logarithmic axis where the terminal's ends too."""
+    shown = Axis.around(values, log=True)
+    if np.nanmin(np.where(values > 0, values, np.inf)) < shown.low:
+        axes.set_ylim(shown.low, 10 * shown.high)
 
 
 def _draw_points(panel: Panel, axes: Axes) -> None:

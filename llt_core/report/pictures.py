@@ -132,9 +132,12 @@ def _metadata(result: Result, form: str) -> dict[str, Any]:
 
 def _nothing_to_draw(result: Result) -> RequestError:
     short = result.record.digest[:8]
+    what = f"{title(result.record)} ({short})"
     return RequestError(
-        f"cell {short} has no figures",
+        f"{what} has arrays but says not how to draw them"
+        if result.arrays
+        else f"there is nothing to draw of {what}: it is numbers alone",
         where=str(result.folder),
-        expected="a train cell, or one whose metric says how its arrays are drawn",
+        expected="a train cell, or a result with figures",
         next_step=f"llt show-result {short}",
     )

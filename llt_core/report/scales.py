@@ -13,6 +13,9 @@ Floats = npt.NDArray[np.float64]
 
 WIDE = 30.0
 """A surface of positive values that span more than this factor gets a logarithmic scale."""
+DECADES = 12
+"""A logarithmic axis shows this many powers of ten below its highest value: a density may fall
+to 1e-120 between two eigenvalues, and nobody can read what is left at the top then."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,12 @@ class Axis:
     def around(cls, values: Floats, log: bool = False) -> Axis:
         """Return the axis that just holds the finite values (the positive ones if ``log``).
 
+        A logarithmic axis ends :data:`DECADES` below its highest value.
+
         >>> Axis.around(np.array([2.0, np.nan, 5.0]))
         Axis(low=2.0, high=5.0, log=False)
+        >>> Axis.around(np.array([1e-300, 1.0]), log=True)
+        Axis(low=1e-12, high=1.0, log=True)
         """
         held = values[np.isfinite(values) & ((values > 0) | (not log))]
         if not held.size:
@@ -36,7 +43,7 @@ class Axis:
         low, high = float(held.min()), float(held.max())
         if low == high:
             return cls(low / 2, high * 2, log) if log else cls(low - _room(low), high + _room(low))
-        return cls(low, high, log)
+        return cls(max(low, high / 10.0**DECADES) if log else low, high, log)
 
     def position(self, values: Floats | list[float]) -> Floats:
         """Return where values lie, 0 at ``low`` and 1 at ``high``; NaN where they cannot.
@@ -123,7 +130,7 @@ def bin_edges(values: Floats, log: bool, most: int) -> Floats:
     quarter, middle = np.quantile(scaled, [0.25, 0.75]) if held.size else (0.0, 0.0)
     width = 2 * (middle - quarter) / max(held.size, 1) ** (1 / 3)
     low, high = (math.log10(end) if log else end for end in (axis.low, axis.high))
-    wanted = (high - low) / width if width > 0 else most
+    wanted = (high - low) / width if width * most > high - low else most
     edges = np.linspace(low, high, int(min(max(math.ceil(wanted), 1), most)) + 1)
     return 10**edges if log else edges
 

@@ -79,7 +79,7 @@ def test_a_named_file_is_replaced_only_by_force(llt, cell, tmp_path):
         (["wvae"], ["did you mean", "wave seed 0"]),
         (["wave", "-o", "a.jpg"], ["names no picture format", "png, pdf, svg"]),
         (["wave", "-o", "none/a.png"], ["cannot write the picture", "none/a.png"]),
-        (["plain"], ["has no figures", "llt show-result"]),
+        (["plain"], ["nothing to draw of plain", "numbers alone", "llt show-result"]),
         (["wave", "--store", "none"], ["there is no store here"]),
     ],
 )

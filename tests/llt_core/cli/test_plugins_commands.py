@@ -196,12 +196,43 @@ def test_show_of_a_third_party_metric(shell):
         {
             "name": "offset",
             "type": "int",
+            "range": "≥ 0, ≤ 9",
             "default": 0,
             "unit": "units",
             "description": "What to add to 42",
         }
     ]
     assert shown["returns"][0]["description"] == "42 and a little more"
+
+
+def test_show_names_types_and_ranges_as_a_user_types_them(shell):
+    (shown,) = json.loads(shell.run("show", "loss_plane", "--json").stdout)
+    rows = {row["name"]: row for row in shown["parameters"]}
+    assert rows["samples"]["type"] == "int or null"
+    assert rows["samples"]["range"] == "≥ 1"
+    assert rows["models"] | {"description": ""} == {
+        "name": "models", "type": "list of 3 int", "range": "", "default": [0, 1, 2],
+        "unit": "", "description": "",
+    }  # fmt: skip
+    assert shown["measures"].startswith("all models of a run together")
+    (shown,) = json.loads(shell.run("show", "mode_connectivity", "--json").stdout)
+    rows = {row["name"]: row for row in shown["parameters"]}
+    assert rows["batch_norm"]["type"] == "full | none or int"
+    assert rows["samples"]["default"] is None
+
+
+def test_show_fits_a_narrow_terminal(shell):
+    lines = shell.run("show", "cka", COLUMNS="80").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for words in (
+        "so features=layers is debiased by default",
+        "(softmax | logits | layers)",
+        "640 samples",
+        "measures: pairs of models: --models 2 or more",
+    ):
+        assert words in text
+    assert not any(mark in text for mark in ("`", "**", "FieldInfo", "Optional"))
 
 
 def test_show_of_a_name_with_two_owners(crowded):

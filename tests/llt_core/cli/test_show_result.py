@@ -82,7 +82,7 @@ def test_a_measurement_with_its_curve_and_origin(llt, home):
         f"wave seed 1 · {digest}",
         "digits · mlp(width=4, depth=1) · sgd",
         "wave     1.00 ± 0.10  nats 21 points ok",
-        'wave: split = train, peaks = [1, 2]',
+        'wave: split = train  peaks = [1, 2]',
         "The wave\nheight (nats)\n",
         "dots: ± one standard error",
         "wave/height 21    float64 -0.9962 … 0.9975",

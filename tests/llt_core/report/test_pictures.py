@@ -174,7 +174,7 @@ def test_what_cannot_be_drawn_or_written(stored, tmp_path):
     assert "png, pdf, svg" in caught.value.expected
     with pytest.raises(LltError, match="cannot write the picture"):
         save(result, tmp_path / "none" / "a.png")
-    with pytest.raises(RequestError, match="has no figures"):
+    with pytest.raises(RequestError, match="not how to draw them"):
         save(stored([], number=1), tmp_path / "a.png")
     broken = stored([FIGURES["line"]], arrays={"t": np.zeros(2)}, number=2)
     with pytest.raises(LltError, match="'train', which is not stored"):

@@ -54,6 +54,17 @@ def test_a_gap_stays_a_gap():
     assert columns[29:].all()
 
 
+def test_a_deep_valley_of_a_density_does_not_flatten_its_peaks():
+    x = np.linspace(-3, 3, 201)
+    arrays = {"x": x, "y": np.exp(-300 * (x**2 - 4) ** 2)}
+    figure = Figure(kind="line", title="Two peaks", x="x", y=("y",), y_log=True)
+    rows = picture(drawn(figure, arrays, 60))
+    reached = [row for row in range(HEIGHT) if rows[row].strip()]
+    assert reached == list(range(HEIGHT))
+    middle = [row[25:31].strip() for row in rows]
+    assert middle == [""] * HEIGHT
+
+
 def test_every_point_of_a_curve_is_at_its_height():
     t = np.linspace(0, 1, 101)
     arrays = {"t": t, "y": 3 + 2 * np.sin(2 * np.pi * t)}
