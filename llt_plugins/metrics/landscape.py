@@ -15,6 +15,7 @@ from llt_core.interfaces import (
     forward,
     parameter,
 )
+from llt_plugins.metrics.costs import TYPICAL_SPLIT
 from llt_plugins.metrics.recalibration import mixed_minibatches
 from llt_plugins.metrics.statuses import broken_weights, nothing
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from llt_plugins.surfaces.directions import Eigenvectors
-
-_TYPICAL_SPLIT = 50_000
-"""Size of a training split that :meth:`cost` counts in, since a description names none."""
 
 _FORWARDS_PER_EIGENVECTOR = 15 * 8.0
 """About 15 Lanczos steps of about 8 forward passes each."""
@@ -80,11 +78,11 @@ class Landscape(Metric):
 
     def points_cost(self, points: int, eigenvectors: int = 0) -> float:
         """Return the cost of ``points`` in passes over a typical training split."""
-        samples = _TYPICAL_SPLIT if self.samples is None else self.samples
+        samples = TYPICAL_SPLIT if self.samples is None else self.samples
         every = points * samples + eigenvectors * _FORWARDS_PER_EIGENVECTOR * samples
         if self.batch_norm == "recalibrate":
-            every += points * (self.recalibration_samples or _TYPICAL_SPLIT)
-        return every / _TYPICAL_SPLIT
+            every += points * (self.recalibration_samples or TYPICAL_SPLIT)
+        return every / TYPICAL_SPLIT
 
     def cut(
         self,
@@ -157,6 +155,14 @@ class Landscape(Metric):
     def nothing(self, status: Literal["undefined", "not_finite"], reason: str) -> list[Measurement]:
         """Return the answer where there is no surface to look at."""
         return nothing(self.returns, status, reason, split=self.split)
+
+    @staticmethod
+    def why_not(value: float, losses: Any) -> dict[str, str]:
+        """Return the reason, as a detail, if ``value`` of points with these losses is no number."""
+        if math.isfinite(value):
+            return {}
+        broken = sum(not math.isfinite(loss) for loss in losses)
+        return {"reason": f"the loss is not finite at {broken} of {len(losses)} points"}
 
     def without_surface(self, context: MeasureContext) -> list[Measurement] | None:
         """Return the answer for a model that cannot move, or is nowhere."""

@@ -143,16 +143,20 @@ class LossLine(AroundModel):
         results = []
         for quantity, terms in zip(self.returns, (rise, bend), strict=True):
             error, kind = self._error(context, terms)
+            value = float(terms.mean())
             results.append(
                 Measurement(
                     name=quantity.name,
-                    value=float(terms.mean()),
+                    value=value,
                     standard_error=error,
                     unit=quantity.unit,
                     n=len(lines),
                     counted="directions",
-                    status=chosen.status if math.isfinite(terms.mean()) else "not_finite",
-                    details=self.facts(context) | {"error_kind": kind} | more,
+                    status=chosen.status if math.isfinite(value) else "not_finite",
+                    details=self.facts(context)
+                    | {"error_kind": kind}
+                    | more
+                    | self.why_not(value, curves.reshape(-1)),
                     arrays=arrays if quantity is self.returns[0] else {},
                     figures=self._figures("loss_error" in arrays)
                     if quantity is self.returns[0]

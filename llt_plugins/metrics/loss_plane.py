@@ -154,14 +154,16 @@ class LossPlane(Landscape):
             barrier = losses[0] - losses[1:4].mean(axis=0)
             error, kind = self.sampling_error(barrier, context)
         means = terms[4:].mean(axis=2).reshape(self.points, self.points, 2)
-        quantity = self.returns[0]
+        quantity, value = self.returns[0], float(barrier.mean())
         return Measurement(
             name=quantity.name,
-            value=float(barrier.mean()),
+            value=value,
             standard_error=error,
             unit=quantity.unit,
             n=len(barrier),
-            details=self.facts(context) | {"models": list(self.models), "error_kind": kind},
+            details=self.facts(context)
+            | self.why_not(value, losses.mean(axis=1))
+            | {"models": list(self.models), "error_kind": kind},
             arrays={
                 "x": x.numpy(),
                 "y": y.numpy(),

@@ -91,17 +91,18 @@ class LossSurface(AroundModel):
         }
         if chosen.eigenvalues:
             arrays["eigenvalues"] = np.asarray(chosen.eigenvalues)
-        quantity = self.returns[0]
+        quantity, value = self.returns[0], float(rises.mean())
         return [
             Measurement(
                 name=quantity.name,
-                value=float(rises.mean()),
+                value=value,
                 standard_error=error,
                 unit=quantity.unit,
                 n=int(inside.sum()),
                 counted="points",
-                status=chosen.status if math.isfinite(rises.mean()) else "not_finite",
+                status=chosen.status if math.isfinite(value) else "not_finite",
                 details=self.facts(context)
+                | self.why_not(value, means[..., 0].reshape(-1))
                 | {"error_kind": kind, "loss_at_the_model": float(terms[centre, 0].mean())},
                 arrays=arrays,
                 figures=surface_figures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from llt_core.interfaces import MeasureContext, Metric, Needs, Scope, TaskDescription, parameter
+from llt_plugins.metrics.costs import TYPICAL_SPLIT
 
 if TYPE_CHECKING:
     import torch
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
     from llt_plugins.similarity.inputs import Inputs
     from llt_plugins.similarity.representation import Missing, Representation
-
-_TYPICAL_SPLIT = 50_000
-"""Size of a training split that :meth:`cost` counts in, since a description names none."""
 
 _PAIRS_PER_MODEL = 4
 """In a cell of five models each is compared with four others."""
@@ -72,7 +70,7 @@ class PairOfRepresentations(Metric):
 
     def cost(self, task: TaskDescription) -> float:
         """Return the passes of two models over the inputs."""
-        return 2.0 * self.samples / _TYPICAL_SPLIT
+        return 2.0 * self.samples / TYPICAL_SPLIT
 
     def refuses(self, task: TaskDescription) -> str | None:
         """Refuse to mix inputs that are no real numbers."""

@@ -14,6 +14,7 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     from llt_plugins.surfaces.power_law import PowerLaw
@@ -99,11 +100,11 @@ class WeightSpectrum(Metric):
         broken = [s.name for s in spectra if not s.finite]
         if broken:
             reason = f"the weights of {', '.join(broken)} are not finite"
-            return [self._without(q, "not_finite", reason) for q in self.returns]
+            return nothing(self.returns, "not_finite", reason)
         spectra = [s for s in spectra if s.spectral_norm > 0]
         if not spectra:
             reason = "the model has no weight matrix that is not zero"
-            return [self._without(q, "undefined", reason) for q in self.returns]
+            return nothing(self.returns, "undefined", reason)
         fits, skipped = self._fits(context, spectra)
         return [self._exponent(spectra, fits, skipped), *self._means(spectra)]
 
@@ -178,15 +179,6 @@ class WeightSpectrum(Metric):
             for quantity, value in zip(self.returns[1:], (rank, norm), strict=True)
         ]
 
-    def _without(self, quantity: Quantity, status: Any, reason: str) -> Measurement:
-        return Measurement(
-            name=quantity.name,
-            value=None,
-            unit=quantity.unit,
-            status=status,
-            details={"reason": reason},
-        )
-
 
 def _arrays(spectra: list[LayerSpectrum], fits: list[PowerLaw | None]) -> dict[str, Any]:
     import numpy as np
@@ -209,13 +201,20 @@ def _figures(spectra: list[LayerSpectrum], fitted: bool) -> tuple[Figure, ...]:
     # More histograms in one picture cannot be told apart.
     widest = sorted(spectra, key=lambda s: -len(s.singular_values))[:_HISTOGRAMS]
     shown = tuple(spectrum.name for spectrum in widest)
-    bars = [("stable_rank", "Stable rank of each layer"), ("spectral_norm", "Norm of each layer")]
+    bars = {"stable_rank": "stable rank", "spectral_norm": "spectral norm"}
     if fitted:
-        bars.insert(0, ("alpha", "Power-law exponent of each layer"))
+        bars = {"alpha": "power-law exponent α"} | bars
     return (
         *(
-            Figure(kind="bars", title=title, y=(name,), labels=layers, y_label=name)
-            for name, title in bars
+            Figure(
+                kind="bars",
+                title=f"{what[0].upper()}{what[1:]} of each layer",
+                y=(name,),
+                labels=layers,
+                x_label="layer",
+                y_label=what,
+            )
+            for name, what in bars.items()
         ),
         Figure(
             kind="histogram",
@@ -223,6 +222,6 @@ def _figures(spectra: list[LayerSpectrum], fitted: bool) -> tuple[Figure, ...]:
             y=tuple(f"singular_values.{layer}" for layer in shown),
             labels=shown,
             x_label="singular value",
-            y_label="count",
+            y_label="number of singular values",
         ),
     )

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trainable parameters by name, each tied one once."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
 class ParameterLayout:
     """Where each trainable parameter of a model lies in a flat vector of length P.
 
@@ -29,13 +34,13 @@ class ParameterLayout:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        parameters = _trainable(model)
+        parameters = trainable(model)
         if not parameters:
-            raise ValueError("the model has no trainable parameter, so no path leads through it")
+            raise ValueError("the model has no trainable parameter, so there is no way to go")
         self.names = tuple(parameters)
         self._shapes = tuple(p.shape for p in parameters.values())
         self._counts = [p.numel() for p in parameters.values()]
-        self._dtypes = tuple(p.dtype for p in parameters.values())
+        self._kinds = tuple((p.device, p.dtype) for p in parameters.values())
 
     @property
     def size(self) -> int:
@@ -44,19 +49,19 @@ class ParameterLayout:
 
     def flatten(self, model: nn.Module) -> Tensor:
         """Return a copy of the trainable parameters of ``model``, shape ``(P,)``."""
-        parameters = _trainable(model)
+        parameters = trainable(model)
         return torch.cat([parameters[name].detach().reshape(-1) for name in self.names])
 
     def views(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the parameters that ``vector``, shape ``(P,)``, holds: views, not copies.
 
-        Only where the parameters of the model differ in type are some of them converted.
+        Only parameters that differ from the vector in type or device are converted.
         """
         parts = torch.split(vector, self._counts)
         return {
-            name: part.view(shape).to(dtype)
-            for name, part, shape, dtype in zip(
-                self.names, parts, self._shapes, self._dtypes, strict=True
+            name: part.view(shape).to(*kind)
+            for name, part, shape, kind in zip(
+                self.names, parts, self._shapes, self._kinds, strict=True
             )
         }
 
@@ -122,7 +127,3 @@ def _description(tensor: Tensor) -> str:
     shape: Sequence[int] = tuple(tensor.shape)
     trained = "trainable" if tensor.requires_grad else "fixed"
     return f"{shape}, {str(tensor.dtype).removeprefix('torch.')}, {trained}, on {tensor.device}"
-
-
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}

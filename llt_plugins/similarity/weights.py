@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from llt_plugins.paths.vectors import trainable
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -54,7 +56,7 @@ def l2_distance(first: nn.Module, second: nn.Module) -> Distance:
     ValueError
         If the two do not have the same trainable parameters: names the first difference.
     """
-    ours, theirs = _trainable(first), _trainable(second)
+    ours, theirs = trainable(first), trainable(second)
     if ours.keys() != theirs.keys():
         odd = sorted(ours.keys() ^ theirs.keys())[0]
         raise ValueError(f"the trainable parameter {odd!r} exists in only one of the two models")
@@ -74,7 +76,3 @@ def l2_distance(first: nn.Module, second: nn.Module) -> Distance:
     total, one, two = table.sum(0).sqrt().tolist()
     roots = table.sqrt()
     return Distance(total, (one, two), tuple(squares), roots[:, 0], roots[:, 1:])
-
-
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}

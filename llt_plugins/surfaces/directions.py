@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import EigenStop, eigenpairs
 from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
-from llt_plugins.surfaces.parameters import home, trainable, weight_matrices
+from llt_plugins.paths.vectors import ParameterLayout
+from llt_plugins.surfaces.parameters import home, weight_matrices
 
 Normalisation = Literal["filter", "layer", "none"]
 """What of a Gaussian direction is scaled to the norm that the same part of θ has."""
@@ -52,7 +53,8 @@ def random_direction(
     """
     matrices = weight_matrices(model)
     parts = []
-    for name, parameter in trainable(model).items():
+    for name in ParameterLayout(model).names:
+        parameter = model.get_parameter(name)
         # Drawn also where it is not used: the numbers of a layer are the same either way.
         draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         draw = draw.to(home(parameter.device))

@@ -13,7 +13,8 @@ from torch.func import functional_call, vmap
 from llt_plugins.curvature.copies import evaluation_copy
 from llt_plugins.curvature.types import Report, ignore
 from llt_plugins.paths.batchnorm import Pass, recalibrate
-from llt_plugins.surfaces.parameters import trainable, unflatten
+from llt_plugins.paths.vectors import ParameterLayout, trainable
+from llt_plugins.surfaces.parameters import unflatten
 
 Score = Callable[[nn.Module], Tensor]
 """Scores one fixed micro-batch: the means, ``()`` or ``(S,)``, or each term, ``(S, B)``."""
@@ -119,8 +120,7 @@ def evaluate(
     tensor([[0., 9.]], dtype=torch.float64)
     """
     twin = evaluation_copy(model, dtype)
-    own = trainable(twin)
-    _check_shapes(sum(p.numel() for p in own.values()), origin, directions, coordinates)
+    _check_shapes(ParameterLayout(twin).size, origin, directions, coordinates)
     shares = _shares([weight for weight, _ in scores])
     function = _Scores(twin, [s for _, s in scores], None if per_term else shares, passes)
     at_once = points_together(twin) if points_at_once == "auto" else points_at_once
@@ -161,7 +161,8 @@ class _Scores(nn.Module):
         self._scores = scores
         self._shares = shares
         self._passes = passes
-        self._own = {f"inner.{name}": p for name, p in trainable(inner).items()}
+        self._own = trainable(self)
+        self._layout = ParameterLayout(self)
 
     def forward(self) -> Tensor:
         """Return the scores with whatever parameters the model has just now."""
@@ -177,21 +178,14 @@ class _Scores(nn.Module):
         """Return the scores at ``points`` ``(n, P)``, one row each."""
         if len(points) > 1:
             try:
-                return vmap(self._at_view, randomness="error")(points)
+                # Batched vectors cannot be copied into plain tensors, but views can be taken.
+                return vmap(lambda point: self._at(self._layout.views(point)), randomness="error")(
+                    points
+                )
             except RuntimeError:
                 # Code that vmap cannot batch (branching on values, foreign kernels).
                 pass
         return torch.stack([self._at(unflatten(point, self._own)) for point in points])
-
-    def _at_view(self, point: Tensor) -> Tensor:
-        """Take a batched vector apart by views: it cannot be copied into plain tensors."""
-        parts = torch.split(point, [p.numel() for p in self._own.values()])
-        return self._at(
-            {
-                name: part.view(p.shape).to(p.device, p.dtype)
-                for part, (name, p) in zip(parts, self._own.items(), strict=True)
-            }
-        )
 
     def _at(self, tensors: dict[str, Tensor]) -> Tensor:
         result: Tensor = functional_call(self, tensors, ())

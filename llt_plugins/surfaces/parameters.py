@@ -1,4 +1,4 @@
-"""The trainable parameters of a model as one flat vector, and back."""
+"""The trainable parameters of a model as one vector in float64, and which are matrices."""
 
 from __future__ import annotations
 
@@ -8,34 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from llt_plugins.paths.vectors import ParameterLayout
+
 NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """Modules whose parameters are scales and shifts, whatever their shape."""
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trainable parameters by name, each tied one once.
+def flatten(model: nn.Module) -> Tensor:
+    """Return θ: float64, shape ``(P,)``, a copy on the model's device (the CPU for mps).
 
     Raises
     ------
     ValueError
-        If there is none.
-    """
-    found = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not found:
-        raise ValueError("the model has no trainable parameter, so there is no direction to go")
-    return found
-
-
-def flatten(model: nn.Module) -> Tensor:
-    """Return θ: float64, shape ``(P,)``, a copy on the model's device (the CPU for mps).
+        If the model has no trainable parameter.
 
     Examples
     --------
     >>> flatten(nn.Linear(3, 2)).shape
     torch.Size([8])
     """
-    parts = [p.detach().to(home(p.device)).double() for p in trainable(model).values()]
-    return torch.cat([part.reshape(-1) for part in parts])
+    theta = ParameterLayout(model).flatten(model)
+    return theta.to(home(theta.device)).double()
 
 
 def unflatten(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:

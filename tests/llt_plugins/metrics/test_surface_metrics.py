@@ -258,6 +258,7 @@ def test_a_loss_that_overflows_far_away_is_not_finite(metric, context_of):
     assert (result.value, result.standard_error, result.status) == (None, None, "not_finite")
     assert not np.isfinite(result.arrays["loss"]).all()
     assert np.isfinite(result.arrays["loss"]).any()
+    assert "the loss is not finite at" in result.details["reason"]
 
 
 @pytest.mark.parametrize("metric", AROUND)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from llt_plugins.paths.vectors import trainable
 from llt_plugins.surfaces.directions import leading_eigenvectors, random_direction, with_fixed_sign
-from llt_plugins.surfaces.parameters import flatten, trainable, unflatten, weight_matrices
+from llt_plugins.surfaces.parameters import flatten, unflatten, weight_matrices
 from llt_plugins.surfaces.plane import plane_through
 
 

@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy
 
 from llt_plugins.curvature.lanczos import top_eigenvalue
 from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.paths.vectors import trainable
 from llt_plugins.surfaces.directions import random_direction
 from llt_plugins.surfaces.evaluation import evaluate, grid, points_together, steps
-from llt_plugins.surfaces.parameters import flatten, trainable, unflatten
+from llt_plugins.surfaces.parameters import flatten, unflatten
 from llt_plugins.surfaces.plane import plane_through
 
 DOUBLE = torch.float64
