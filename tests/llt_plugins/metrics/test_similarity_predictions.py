@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -255,10 +253,3 @@ def test_costs_are_sane(metric):
     assert 0 <= metric().cost(task) <= 5
     if metric is not L2Distance:
         assert metric().cost(task) < metric(split="train").cost(task)
-
-
-def test_the_modules_do_not_import_torch():
-    names = ("cka", "distance", "agreement", "ensemble", "calibration", "outputs")
-    code = f"import sys, {', '.join(f'llt_plugins.metrics.{name}' for name in names)};"
-    code += "sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -288,12 +286,3 @@ def test_the_hessian_costs_more(context_of):
     for metric in AROUND:
         one = metric(directions="hessian", points=3).cost(task)
         assert one > metric(points=3).model_copy(update={"directions_count": 1}).cost(task)
-
-
-def test_the_modules_do_not_import_torch():
-    code = (
-        "import sys, llt_plugins.metrics.loss_line, llt_plugins.metrics.loss_surface;"
-        "import llt_plugins.metrics.loss_plane, llt_plugins.metrics.weight_spectrum;"
-        "sys.exit('torch' in sys.modules or 'powerlaw' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
