@@ -281,16 +281,20 @@ def test_the_metrics_of_write_a_metric_work(tmp_path):
     (tmp_path / "pyproject.toml").unlink()
     metrics = ("--metric", "weight_norm:order=1", "--metric", "mean_confidence")
     run([LLT, "run", "--task", "digits", *TINY, *metrics], tmp_path)
+    pair = ("--models", "2", "--metric", "margin_gap")
+    run([LLT, "run", "--task", "digits", *TINY, *pair], tmp_path)
+    shown = run([LLT, "show-result", "margin_gap seed 0+1"], tmp_path)
+    assert "a first model   b second model" in shown
     records = [
         Store(tmp_path / "llt-store").read(d) for d in Store(tmp_path / "llt-store").digests()
     ]
     found = {m.name: m for record in records for m in record.measurements}
-    assert set(found) == {"weight_norm", "mean_confidence"}
+    assert set(found) == {"weight_norm", "mean_confidence", "margin_gap"}
     assert 10 <= found["mean_confidence"].value <= 100
     assert found["mean_confidence"].n == 300
     kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
-    assert "28 passed" in run(kit, tmp_path)
-    assert "28 passed" in (DOCS / "how-to" / "write-a-metric.md").read_text("utf-8")
+    assert "42 passed" in run(kit, tmp_path)
+    assert "42 passed" in (DOCS / "how-to" / "write-a-metric.md").read_text("utf-8")
 
 
 def test_the_task_of_write_a_task_works(tmp_path):
