@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from types import TracebackType
+from functools import partial
 from typing import ClassVar, Literal, Protocol, Self
 
 import torch
@@ -184,12 +184,7 @@ class MicroBatchOperator(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @abstractmethod
@@ -261,19 +256,17 @@ class MicroBatchOperator(ABC):
         """
         if self._retain != "auto":
             return self._retain
-        others = len(self._shares) - len(self._graphs) - 1
-        if len(self._shares) == 1:
-            return True
-        if self.retained + held * (1 + others) <= self._budget:
-            return True
-        return self.retained + 2 * held <= self._budget
+        free = self._budget - self.retained
+        waiting = len(self._shares) - len(self._graphs)
+        return len(self._shares) == 1 or held * min(waiting, 2) <= free
 
     def _built(self, index: int) -> Graph:
         """Build a graph in the cheapest way that works for this model."""
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             while self.plain is None:
+                way = partial(Rewriting, channels_last=self._channels_last, linear=self.linear)
                 try:
-                    graph = self._build(index, self._rewriting)
+                    graph = self._build(index, way)
                 except torch.OutOfMemoryError:
                     raise
                 except RuntimeError as error:
@@ -284,9 +277,6 @@ class MicroBatchOperator(ABC):
                     return graph
                 self._step_back(f"the loss became {loss:.9g} from {self._first_loss:.9g}")
             return self._build(index, nullcontext)
-
-    def _rewriting(self) -> Rewriting:
-        return Rewriting(channels_last=self._channels_last, linear=self.linear)
 
     def _step_back(self, reason: str) -> None:
         """Try the default memory layout, then torch's own way."""
