@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -114,9 +116,12 @@ def _scored(outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
     }
 
 
+COUNT = 96
+
+
 @pytest.fixture
 def data() -> Data:
-    return Data(96)
+    return Data(COUNT)
 
 
 def fit(model: nn.Module, data: Data, epochs: int = 12, seed: int = 0) -> nn.Module:
@@ -135,9 +140,12 @@ def fit(model: nn.Module, data: Data, epochs: int = 12, seed: int = 0) -> nn.Mod
     return model.eval()
 
 
-@pytest.fixture
-def trained() -> Callable[..., nn.Module]:
-    def make_trained(name: str, seed: int, data: Data, epochs: int = 12) -> nn.Module:
-        return fit(build(name, seed), data, epochs, seed)
+@cache
+def _fitted(name: str, seed: int) -> nn.Module:
+    return fit(build(name, seed), Data(COUNT), seed=seed)
 
-    return make_trained
+
+@pytest.fixture
+def trained() -> Callable[[str, int], nn.Module]:
+    """Copies of networks trained on ``data``, each of them trained once."""
+    return lambda name, seed: copy.deepcopy(_fitted(name, seed))

@@ -93,7 +93,7 @@ def test_independent_networks_come_closer_and_keep_their_function(name):
 
 
 def test_a_permuted_copy_has_a_barrier_that_alignment_removes(trained, data):
-    first = trained("residual", 0, data)
+    first = trained("residual", 0)
     second = shuffled(first)
     ts, splits = [0.0, 0.25, 0.5, 0.75, 1.0], {"train": data.scores}
     barriers = [

@@ -94,7 +94,7 @@ def test_a_curve_goes_around_a_barrier_that_blocks_the_line(kind):
 
 @pytest.mark.parametrize("name", ["mlp", "residual"])
 def test_training_lowers_the_barrier_between_real_networks(name, trained, data):
-    first, second = trained(name, 0, data), trained(name, 1, data)
+    first, second = trained(name, 0), trained(name, 1)
     line = bent(first, second)
     curve = train_path(line, data.epoch, generator(), epochs=20, learning_rate=0.05).path
     splits = {"train": data.scores}
