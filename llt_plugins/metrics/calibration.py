@@ -41,9 +41,9 @@ class CalibrationError(Metric):
     fewer examples; `details["floor"]` is the value that a perfectly calibrated model with
     the same confidences would show by chance. Between models whose values are near that
     floor nothing can be told. The standard error (delta method over examples) covers
-    sampling, not this bias. On a training split that is fitted, confidence and accuracy
-    both approach 100 and the error vanishes without meaning much. Cost: one pass over the
-    split.
+    sampling, not this bias, and is unknown where all examples say the same. On a training
+    split that is fitted, confidence and accuracy both approach 100 and the error vanishes
+    without meaning much. Cost: one pass over the split.
     """
 
     summary = "Expected calibration error: mean gap between confidence and accuracy"

@@ -32,7 +32,9 @@ class Cka(PairOfRepresentations):
     *Layers.* `features=layers` compares the same layer of both models at every probe of the
     architecture; the value is the mean over these, and `arrays["matrix"]` has every layer
     of the first model (rows) against every layer of the second. Positions are averaged
-    (`pool=average`), or all axes flattened.
+    (`pool=average`), or all axes flattened. A layer that is constant in one model is left
+    out of the mean and named in `details["undefined_layers"]`: means over different layers
+    do not compare.
 
     *Error.* The standard error is that of other inputs drawn in the same way (infinitesimal
     jackknife; by batch of mixtures where that is larger). Biased CKA is moreover too large

@@ -26,8 +26,9 @@ class LinearConnectivity(Connectivity):
     chains of layers and residual networks, and finds a local optimum.
 
     On the train split the numbers are exact for that split. On the test split the standard
-    error is that of paired differences over examples; neither the choice of t* nor the grid
-    is part of it. A narrow barrier between two points is missed: take more ``points``.
+    error is that of paired differences over examples, unknown where these are all equal;
+    neither the choice of t* nor the grid is part of it. A narrow barrier between two points
+    is missed: take more ``points``.
 
     Cost: for each point a pass over the training split to estimate batch-norm statistics
     (none without batch norm) and one over both splits. The ends are computed once for all

@@ -167,10 +167,14 @@ class LossLine(AroundModel):
 
     def _error(self, context: MeasureContext, terms: Any) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(D, T)``."""
+        import torch
+
+        from llt_plugins.means import standard_error
+
         if len(terms) == 1:
             return self.sampling_error(terms[0], context)
-        spread = float(terms.mean(axis=1).std(ddof=1))
-        return spread / len(terms) ** 0.5, "standard error over directions"
+        error = standard_error(torch.from_numpy(terms.mean(axis=1)))
+        return error, "unknown" if error is None else "standard error over directions"
 
     def _figures(self, banded: bool) -> tuple[Figure, ...]:
         x_label = f"distance in units of the {self.directions} direction"

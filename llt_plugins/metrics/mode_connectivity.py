@@ -40,8 +40,9 @@ class ModeConnectivity(Connectivity):
     zero than half their difference (negative where the path stays between them).
 
     On the train split the numbers are exact for this curve. On the test split the standard
-    error is that of paired differences over examples. Neither contains the randomness of
-    curve training, the choice of t*, or that ``points`` is a grid: repeat pairs for that.
+    error is that of paired differences over examples, unknown where these are all equal.
+    Neither contains the randomness of curve training, the choice of t*, or that ``points``
+    is a grid: measure several pairs for that.
 
     Cost: ``epochs`` of training, then two passes over the data for each point. A barrier is
     an upper bound: longer training or more ``bends`` may remove it, and at a fixed number of
