@@ -19,13 +19,32 @@ class ClassificationTask(Task):
         """Return the mean cross-entropy in nats."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(outputs, batch.targets)
+        return cross_entropy(_logits(outputs), batch.targets)
 
     def evaluate(self, outputs: Any, batch: Batch) -> Mapping[str, Tensor]:
         """Return per-example ``loss`` (nats) and ``correct`` (0 or 1), shape ``(B,)``."""
         from torch.nn.functional import cross_entropy
 
+        outputs = _logits(outputs)
         return {
             "loss": cross_entropy(outputs, batch.targets, reduction="none"),
             "correct": (outputs.argmax(dim=1) == batch.targets).to(outputs.dtype),
         }
+
+
+def _logits(outputs: Any) -> Tensor:
+    """Return ``outputs`` if they are one tensor.
+
+    Raises
+    ------
+    TypeError
+        The model returned something else: a tuple, a dict.
+    """
+    import torch
+
+    if not isinstance(outputs, torch.Tensor):
+        raise TypeError(
+            f"the model returned a {type(outputs).__name__}, expected one tensor of logits "
+            "(B, classes)"
+        )
+    return outputs

@@ -17,6 +17,7 @@ from llt_core.interfaces import (
     forward,
     parameter,
 )
+from llt_plugins.metrics.costs import TYPICAL_SPLIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 _FORWARDS_PER_PRODUCT = 6.0
 """A gradient costs about 3 forward passes, a product with a kept graph 1.4 to 2 gradients."""
-
-_TYPICAL_SPLIT = 50_000
-"""Size of a training split that :meth:`cost` counts in, since a description names none."""
 
 _STATUS: dict[str, Status] = {
     "tolerance": "ok",
@@ -80,8 +78,8 @@ class SampledLoss(Metric):
 
     def share_of_split(self) -> float:
         """Return which part of a typical training split the samples are."""
-        samples = _TYPICAL_SPLIT if self.samples is None else self.samples
-        return samples / _TYPICAL_SPLIT
+        samples = TYPICAL_SPLIT if self.samples is None else self.samples
+        return samples / TYPICAL_SPLIT
 
     def batches(self, context: MeasureContext) -> list[Batch]:
         """Return the micro-batches in the type of the computation."""
