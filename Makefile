@@ -13,7 +13,7 @@ help:
 	@echo "make test       install, run the whole test suite"
 	@echo "make test-slow  what is too slow for every day"
 	@echo "make lint       ruff, mypy, import-linter"
-	@echo "make benchmark  start-up and training speed"
+	@echo "make benchmark  start-up, training and metrics against the named alternatives"
 	@echo "make docs       regenerate the reference pages"
 
 $(STAMP): pyproject.toml .ci/constraints.txt
@@ -45,6 +45,10 @@ format: $(STAMP)
 benchmark: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/hessian_products.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/curve_training.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
