@@ -100,13 +100,16 @@ class CalibrationError(Metric):
             "accuracy": 100.0 * float(correct.mean()),
         }
         return [
-            self._binned("calibration_error", len(confidence), by_width),
-            self._binned("calibration_error_adaptive", len(confidence), by_mass),
+            self._binned("calibration_error", "width", len(confidence), by_width),
+            self._binned("calibration_error_adaptive", "counts", len(confidence), by_mass),
             Measurement(name="calibration_error_overconfidence", unit="percent", **excess),
         ]
 
-    def _binned(self, name: str, n: int, found: Calibration) -> Measurement:
-        """Return the error of one way to bin, with its reliability diagram."""
+    def _binned(self, name: str, equal: str, n: int, found: Calibration) -> Measurement:
+        """Return the error of one way to bin, with its reliability diagram.
+
+        ``equal`` says what the bins have in common.
+        """
         filled = found.count > 0
         error = error_over(self.split, None if found.spread is None else 100.0 * found.spread)
         error["details"] |= {"bins": self.bins, "floor": 100.0 * found.floor}
@@ -124,7 +127,7 @@ class CalibrationError(Metric):
             figures=(
                 Figure(
                     kind="line",
-                    title="Reliability diagram",
+                    title=f"Reliability diagram, bins of equal {equal}",
                     x="confidence",
                     y=("accuracy", "confidence"),
                     band=("accuracy_error", None),

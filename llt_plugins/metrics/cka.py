@@ -167,6 +167,7 @@ class Cka(PairOfRepresentations):
             "matrix": np.array([[entry.value for entry in row] for row in matrix]),
             "matrix_error": np.array([[entry.standard_error for entry in row] for row in matrix]),
             "layers": np.array([entry.value for entry in same.values()]),
+            "layers_error": np.array([entry.standard_error for entry in same.values()]),
         }
         label = "layer of the {} model"
         figures = (
@@ -183,6 +184,7 @@ class Cka(PairOfRepresentations):
                 kind="bars",
                 title="CKA of the same layer",
                 y=("layers",),
+                band=("layers_error",),
                 labels=tuple(same),
                 x_label="layer",
                 y_label="CKA",

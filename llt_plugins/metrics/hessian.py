@@ -209,15 +209,16 @@ class HessianTopEigenvalue(SecondOrder):
         figures: tuple[Figure, ...] = ()
         if finite:
             arrays |= {"eigenvalues": pairs.values, "errors": pairs.errors}
-            figures = (
-                Figure(
-                    kind="bars",
-                    title=f"Outermost eigenvalues of the Hessian ({self.which})",
-                    y=("eigenvalues",),
-                    x_label="rank",
-                    y_label="eigenvalue (nats)",
-                ),
+            several = Figure(
+                kind="bars",
+                title=f"Outermost eigenvalues of the Hessian ({self.which})",
+                y=("eigenvalues",),
+                band=("errors",),
+                labels=tuple(str(rank) for rank in range(1, len(pairs.values) + 1)),
+                x_label="rank",
+                y_label="eigenvalue (nats)",
             )
+            figures = (several,) if len(pairs.values) > 1 else ()
         return self.result(
             context,
             float(pairs.values[0]),

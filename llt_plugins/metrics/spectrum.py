@@ -46,7 +46,7 @@ class HessianSpectrum(SecondOrder):
     summary = "Spectral density of the Hessian (stochastic Lanczos quadrature), share below zero"
     returns = (
         Quantity(
-            name="hessian_negative_curvature",
+            name="hessian_spectrum_negative",
             unit="",
             description="Share of the absolute curvature that is negative",
             direction="lower",
