@@ -18,6 +18,7 @@ METRICS = [e for e in CATALOGUE.entries if e.kind == "metric" and CATALOGUE.stat
 MODELS = {"model": 1, "pair": 2, "set": 3}
 
 EVALUATIONS = 200
+ROUNDS = 3
 ALLOWED = 3 * 2**20
 """Bytes; one forgotten graph of the small network is about 50 kB, so 200 would be 10 MB."""
 
@@ -46,7 +47,12 @@ def test_repeated_evaluations_leave_memory_flat(entry):
             metric.measure(MeasureContext(task, models, splits, seed=seed, sample_seed=2))
 
     evaluate(EVALUATIONS // 2)  # caches of torch and of the allocator fill up
-    memory, tensors = resident(), live_tensors()
-    evaluate(EVALUATIONS)
+    tensors = live_tensors()
+    growth = []
+    # The heap of a process that ran other tests may still settle; a leak grows every time.
+    while len(growth) < ROUNDS and (not growth or growth[-1] >= ALLOWED):
+        memory = resident()
+        evaluate(EVALUATIONS)
+        growth.append(resident() - memory)
     assert live_tensors() <= tensors
-    assert resident() - memory < ALLOWED
+    assert min(growth) < ALLOWED, growth
