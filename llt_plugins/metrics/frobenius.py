@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from llt_core.interfaces import MeasureContext, Measurement, Quantity, TaskDescription, parameter
-from llt_plugins.metrics.second_order import SecondOrder, freedom
+from llt_plugins.metrics.probing import Probing
 
 
-class HessianFrobenius(SecondOrder):
+class HessianFrobenius(Probing):
     """Frobenius norm of the Hessian: the root of the sum of its squared eigenvalues.
 
     **Definition.** ``‖H‖_F = (Σ λᵢ²)^½`` for the Hessian of the mean loss over seeded samples
@@ -37,29 +35,12 @@ class HessianFrobenius(SecondOrder):
         ),
     )
 
-    tolerance: float = parameter(
-        0.05, gt=0, description="Stop when the standard error is at most this fraction of the norm"
-    )
-    max_vectors: int = parameter(
-        100, ge=4, description="Spend at most this many products", unit="products"
-    )
     min_vectors: int = parameter(
         12,
         ge=2,
         description="Draw this many probe vectors before asking whether the tolerance is reached",
         unit="vectors",
     )
-    deflation_steps: int = parameter(
-        15,
-        ge=1,
-        description="Lanczos steps to take first, at most half of max_vectors",
-        unit="products",
-    )
-
-    @classmethod
-    def minimal(cls) -> Self:
-        """Return an instance that takes a moment: 16 samples, 6 products."""
-        return cls(samples=16, max_vectors=6)
 
     def cost(self, task: TaskDescription) -> float:
         """Return the cost of the products that most networks need."""
@@ -75,33 +56,5 @@ class HessianFrobenius(SecondOrder):
         if self.max_vectors >= shared.operator.size:
             norm = exact_frobenius(shared.operator, context.report)
         else:
-            deflation = shared.deflation(
-                min(self.deflation_steps, self.max_vectors // 2),
-                lambda done, _: context.report(done, self.max_vectors),
-            )
-            norm = frobenius(
-                deflation,
-                shared.probes(deflation),
-                tolerance=self.tolerance,
-                max_products=self.max_vectors,
-                min_vectors=self.min_vectors,
-                report=context.report,
-            )
-        exact = norm.stopped == "exact"
-        return [
-            self.result(
-                context,
-                norm.value,
-                norm.standard_error,
-                norm.stopped,
-                n=norm.n,
-                counted="products" if exact else "vectors",
-                details={
-                    "backend": "llt",
-                    "tolerance": self.tolerance,
-                    "products": norm.products,
-                    "degrees_of_freedom": freedom(norm.degrees_of_freedom),
-                    "error_kind": "exact" if exact else "standard error of the estimator",
-                },
-            )
-        ]
+            norm = frobenius(*self.deflated(context, shared), **self.limits(context))
+        return [self.estimated(context, norm, shared.facts())]

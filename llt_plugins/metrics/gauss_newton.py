@@ -45,4 +45,5 @@ class GaussNewtonTrace(OperatorTrace):
         estimate = self.estimate(context)
         exact = estimate.stopped == "exact"
         method = "sum of the diagonal" if exact else self.estimator
-        return [self.trace_result(context, estimate, backend="llt", estimator=method)]
+        facts = self.shared(context, self.matrix).facts()
+        return [self.trace_result(context, estimate, estimator=method, **facts)]

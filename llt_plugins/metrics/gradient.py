@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from llt_core.interfaces import MeasureContext, Measurement, Quantity, TaskDescription
-from llt_plugins.metrics.second_order import SampledLoss
+from llt_plugins.metrics.sampled import SampledLoss
 
 
 class GradientNorm(SampledLoss):

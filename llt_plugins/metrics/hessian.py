@@ -81,6 +81,7 @@ class HessianTrace(OperatorTrace):
         if self.backend == "llt":
             estimate = self.estimate(context)
             method = self.estimator if estimate.stopped != "exact" else "sum of the diagonal"
+            facts = self.shared(context).facts()
         else:
             from llt_plugins.curvature import pyhessian_adapter
 
@@ -90,8 +91,8 @@ class HessianTrace(OperatorTrace):
                 tolerance=self.tolerance,
                 max_vectors=self.max_vectors,
             )
-            method = "hutchinson"
-        return [self.trace_result(context, estimate, backend=self.backend, estimator=method)]
+            method, facts = "hutchinson", {"backend": "pyhessian"}
+        return [self.trace_result(context, estimate, estimator=method, **facts)]
 
 
 class HessianTopEigenvalue(SecondOrder):
@@ -201,9 +202,11 @@ class HessianTopEigenvalue(SecondOrder):
             min_steps=self.min_steps,
             report=context.report,
         )
-        return [self._from_lanczos(context, pairs)]
+        return [self._from_lanczos(context, pairs, shared.facts())]
 
-    def _from_lanczos(self, context: MeasureContext, pairs: Eigenpairs) -> Measurement:
+    def _from_lanczos(
+        self, context: MeasureContext, pairs: Eigenpairs, facts: dict[str, Any]
+    ) -> Measurement:
         finite = pairs.stopped != "not_finite"
         arrays: dict[str, Any] = {"ritz_values": pairs.ritz_values}
         figures: tuple[Figure, ...] = ()
@@ -226,8 +229,8 @@ class HessianTopEigenvalue(SecondOrder):
             pairs.stopped,
             n=pairs.products,
             counted="products",
-            details={
-                "backend": self.backend,
+            details=facts
+            | {
                 "tolerance": self.tolerance,
                 "which": self.which,
                 "found": len(pairs.values) if finite else 0,

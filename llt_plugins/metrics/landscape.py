@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llt_core.interfaces import (
     Batch,
     MeasureContext,
     Measurement,
-    Metric,
-    Needs,
     forward,
     parameter,
 )
 from llt_plugins.metrics.costs import TYPICAL_SPLIT
 from llt_plugins.metrics.recalibration import mixed_minibatches
+from llt_plugins.metrics.sampled import SampledLoss
 from llt_plugins.metrics.statuses import broken_weights, nothing
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from llt_plugins.surfaces.directions import Eigenvectors
@@ -32,16 +30,13 @@ Terms = Any
 """Per-example scores at N points: numpy float64 ``(N, 2, T)``, loss (nats) and error (percent)."""
 
 
-class Landscape(Metric):
+class Landscape(SampledLoss):
     """A metric of the mean loss at many points of parameter space.
 
     The function is the mean loss over seeded samples of a split, the same for all models of
     a cell, in eval mode. Every point is evaluated on a copy by ``torch.func.functional_call``.
     """
 
-    needs: ClassVar[Needs] = Needs(splits=("train",))
-
-    split: str = parameter("train", description="Split whose mean loss is looked at")
     samples: int | None = parameter(
         500,
         ge=1,
@@ -66,9 +61,6 @@ class Landscape(Metric):
         description="How many seeded samples of the training split re-estimate batch norm; "
         "null for the whole split",
         unit="samples",
-    )
-    dtype: Literal["float32", "float64"] = parameter(
-        "float32", description="Type in which the model computes (means are float64 anyway)"
     )
 
     def splits(self) -> tuple[str, ...]:
@@ -99,14 +91,11 @@ class Landscape(Metric):
 
         terms = evaluate(
             model,
-            [
-                (float(batch.weight), self._score(context, batch))
-                for batch in self._batches(context)
-            ],
+            [(float(batch.weight), self._score(context, batch)) for batch in self.batches(context)],
             origin,
             directions,
             coordinates,
-            dtype=self._dtype(),
+            dtype=self.torch_dtype(),
             passes=self._passes(context, model) if recalibrated else (),
             per_term=True,
             report=context.report,
@@ -115,17 +104,12 @@ class Landscape(Metric):
         terms[:, 1][~(abs(terms[:, 0]) < math.inf)] = math.nan
         return terms
 
-    def eigenvectors(self, context: MeasureContext, model: nn.Module, count: int) -> Eigenvectors:
+    def eigenvectors(self, context: MeasureContext, count: int) -> Eigenvectors:
         """Return the ``count`` leading eigenvectors of the Hessian of this very loss."""
-        from llt_plugins.curvature.copies import evaluation_copy
         from llt_plugins.curvature.operator import HessianOperator
         from llt_plugins.surfaces.directions import leading_eigenvectors
 
-        def loss(model: nn.Module, batch: Batch) -> Tensor:
-            return context.loss(model, batch)
-
-        losses = [(float(b.weight), partial(loss, batch=b)) for b in self._batches(context)]
-        with HessianOperator(evaluation_copy(model, self._dtype()), losses) as operator:
+        with HessianOperator(*self.function(context)) as operator:
             return leading_eigenvectors(operator, context.generator(), count, report=context.report)
 
     def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
@@ -172,15 +156,6 @@ class Landscape(Metric):
             return self.nothing("not_finite", broken)
         return None
 
-    def _dtype(self) -> torch.dtype:
-        import torch
-
-        return torch.float64 if self.dtype == "float64" else torch.float32
-
-    def _batches(self, context: MeasureContext) -> list[Batch]:
-        batches = context.batches(self.split, self.samples, self.batch_size)
-        return [batch.to(dtype=self._dtype()) for batch in batches]
-
     def _score(self, context: MeasureContext, batch: Batch) -> Any:
         import torch
 
@@ -200,6 +175,6 @@ class Landscape(Metric):
             context, self.recalibration_samples, max(2, self.batch_size), generator
         )
         return [
-            (batch.weight, partial(forward, batch=batch.to(dtype=self._dtype())))
+            (batch.weight, partial(forward, batch=batch.to(dtype=self.torch_dtype())))
             for batch in batches
         ]

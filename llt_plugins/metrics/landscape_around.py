@@ -59,7 +59,7 @@ class AroundModel(Landscape):
         from llt_plugins.surfaces.directions import random_direction
 
         if self.directions == "hessian":
-            found = self.eigenvectors(context, context.model, count)
+            found = self.eigenvectors(context, count)
             if found.stopped == "not_finite":
                 return None
             status: Status = "limit" if found.stopped == "limit" else "ok"

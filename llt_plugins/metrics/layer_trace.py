@@ -81,7 +81,7 @@ class HessianLayerTrace(SecondOrder):
             context, shared, sizes, list(groups.values())
         )
         if stopped == "not_finite":
-            details: dict[str, Any] = {"backend": "llt", "products": products}
+            details: dict[str, Any] = shared.facts() | {"products": products}
             return [self.result(context, math.nan, None, stopped, details=details)]
         largest = int(np.abs(traces).argmax())
         total = float(np.abs(traces).sum())
@@ -95,8 +95,8 @@ class HessianLayerTrace(SecondOrder):
                 stopped,
                 n=products if stopped == "exact" else self.vectors,
                 counted="products" if stopped == "exact" else "vectors",
-                details={
-                    "backend": "llt",
+                details=shared.facts()
+                | {
                     "products": products,
                     "degrees_of_freedom": None if stopped == "exact" else self.vectors - 1,
                     "error_kind": "exact" if stopped == "exact" else "standard error of the mean",

@@ -135,7 +135,7 @@ class LossPlane(Landscape):
         """Return a copy of which every parameter belongs to the plane."""
         from llt_plugins.curvature.copies import evaluation_copy
 
-        return evaluation_copy(model, self._dtype()).requires_grad_()
+        return evaluation_copy(model, self.torch_dtype()).requires_grad_()
 
     def _result(
         self, context: MeasureContext, copies: list[nn.Module], plane: Plane

@@ -12,7 +12,7 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.second_order import SampledLoss
+from llt_plugins.metrics.sampled import SampledLoss
 
 
 class Sharpness(SampledLoss):

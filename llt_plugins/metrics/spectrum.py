@@ -89,7 +89,7 @@ class HessianSpectrum(SecondOrder):
             first=shared.krylov(),
             report=context.report,
         )
-        details: dict[str, Any] = {"backend": "llt", "products": found.products}
+        details: dict[str, Any] = shared.facts() | {"products": found.products}
         if found.stopped == "not_finite":
             return [self.result(context, math.nan, None, found.stopped, details=details)]
         scale = float(np.abs(found.nodes).max())

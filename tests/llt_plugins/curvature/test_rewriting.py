@@ -221,3 +221,40 @@ def test_narrow_networks_are_right_every_time(width):
     exact = HessianOperator(model.double(), [(16, loss)]).matvec(vector)
     for product in products:
         assert (product - exact).norm() < 1e-4 * exact.norm()
+
+
+class Picky(nn.Conv2d):
+    """Refuses what a rewritten convolution returns: its layout, or whatever made it."""
+
+    refuses = "layout"
+
+    def forward(self, x):
+        y = super().forward(x)
+        if self.refuses == "layout":
+            return y.view(len(y), -1).view(y.shape)
+        if y.grad_fn is not None and "ConvolutionBackward0" not in y.grad_fn.name():
+            raise RuntimeError("not one of torch's own convolutions")
+        return y
+
+
+@pytest.mark.parametrize("refuses", ["layout", "everything"])
+def test_a_model_that_refuses_the_fast_way_gets_a_slower_one_and_the_same_numbers(refuses):
+    torch.manual_seed(0)
+    model = nn.Sequential(Picky(2, 3, 3), nn.Flatten(), nn.Linear(27, 3))
+    model[0].refuses = refuses
+    inputs, targets = torch.randn(4, 2, 5, 5), torch.tensor([0, 1, 2, 0])
+    operator = HessianOperator(model, [(4, lambda m: functional.cross_entropy(m(inputs), targets))])
+    vector = torch.randn(operator.size)
+    product = operator.matvec(vector)
+    model[0].refuses = ""
+    parameters = list(model.parameters())
+    loss = functional.cross_entropy(model(inputs), targets)
+    slopes = torch.autograd.grad(loss, parameters, create_graph=True)
+    flat = torch.cat([slope.reshape(-1) for slope in slopes])
+    expected = torch.autograd.grad(flat @ vector, parameters)
+    expected = torch.cat([part.reshape(-1) for part in expected])
+    torch.testing.assert_close(product.float(), expected, rtol=1e-4, atol=1e-5)
+    if refuses == "layout":
+        assert operator.plain is None
+    else:
+        assert "torch's own" in operator.plain

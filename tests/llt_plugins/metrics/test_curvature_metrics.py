@@ -233,3 +233,20 @@ def test_figures_name_arrays_that_are_there(metric, model, context_of):
     assert any(result.figures for result in results) == (
         metric not in (HessianFrobenius, GradientNorm)
     )
+
+
+def test_products_in_torchs_own_way_are_told(model, context_of):
+    class Refusing(nn.Conv2d):
+        def forward(self, x):
+            y = super().forward(x)
+            if y.grad_fn is not None and "ConvolutionBackward0" not in y.grad_fn.name():
+                raise RuntimeError("not this one")
+            return y
+
+    (fast,) = HessianTrace(samples=8).measure(context_of(model))
+    assert "plain_products" not in fast.details
+    refusing = copy.deepcopy(model)
+    refusing[0].__class__ = Refusing
+    (slow,) = HessianTrace(samples=8).measure(context_of(refusing))
+    assert "not this one" in slow.details["plain_products"]
+    assert slow.value == pytest.approx(fast.value, rel=1e-3)

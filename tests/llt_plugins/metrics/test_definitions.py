@@ -124,16 +124,16 @@ def test_calibration(case):
     assert found["calibration_error_overconfidence"].value == pytest.approx(excess, rel=1e-5)
 
 
-def unbiased(k, l):  # noqa: E741
+def unbiased(k, l):
     """Return the HSIC of Song et al. 2012, equation 5."""
     n = len(k)
-    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
+    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))
     one = np.ones(n)
     total = np.trace(k @ l) + (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
     return (total - 2 / (n - 2) * (one @ k @ l @ one)) / (n * (n - 3))
 
 
-def biased(k, l):  # noqa: E741
+def biased(k, l):
     """Return the HSIC of Gretton et al. 2005."""
     centre = np.eye(len(k)) - 1 / len(k)
     return np.trace(k @ centre @ l @ centre) / (len(k) - 1) ** 2
@@ -159,7 +159,7 @@ def test_cka(case, kernel, debiased, hsic, features):
         samples=EXAMPLES,
     )  # fmt: skip
     x, y = outputs[:2] if features == "logits" else map(softmax, outputs[:2])
-    k, l = gram(x, kernel), gram(y, kernel)  # noqa: E741
+    k, l = gram(x, kernel), gram(y, kernel)
     expected = hsic(k, l) / math.sqrt(hsic(k, k) * hsic(l, l))
     assert measured(metric, context)["cka"].value == pytest.approx(expected, abs=1e-6)
 

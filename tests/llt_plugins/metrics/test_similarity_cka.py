@@ -53,10 +53,10 @@ def biased(x, y):
 def debiased(x, y):
     """Equation 4 of Song et al. (2012), written out."""
     grams = [centred(z) @ centred(z).T for z in (x, y)]
-    k, l = (g - g.diagonal().diag() for g in grams)  # noqa: E741
+    k, l = (g - g.diagonal().diag() for g in grams)
     n, one = len(k), torch.ones(len(k), dtype=torch.float64)
 
-    def song(k, l):  # noqa: E741
+    def song(k, l):
         apart = (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
         return (k @ l).trace() + apart - 2 * (one @ k @ l @ one) / (n - 2)
 
