@@ -109,8 +109,8 @@ def pairwise(folder: Path, width: int, samples: int) -> list[float]:
 
 def gram_cka(x: Tensor, y: Tensor) -> float:
     """Return biased linear CKA by centred Gram matrices."""
-    k, l = (z @ z.T for z in (x, y))  # noqa: E741
-    k, l = (g - g.mean(0) - g.mean(1, keepdim=True) + g.mean() for g in (k, l))  # noqa: E741
+    grams = (z @ z.T for z in (x, y))
+    k, l = (g - g.mean(0) - g.mean(1, keepdim=True) + g.mean() for g in grams)
     return float((k * l).sum() / (k.norm() * l.norm()))
 
 

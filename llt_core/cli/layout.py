@@ -15,7 +15,11 @@ INLINE = re.compile(
     r"|\*\*(?P<strong>.+?)\*\*|(?<![\w*])\*(?P<stress>\w[^*]*?)\*(?![\w*])"
 )
 STYLES = {"double": "cyan", "code": "cyan", "strong": "bold", "stress": "italic"}
-EDGELESS = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0), "header_style": "bold"}
+
+
+def edgeless(*columns: str) -> Table:
+    """Return a table without lines."""
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 
 def break_between(parts: Sequence[str], separator: str, width: int) -> str:
@@ -60,7 +64,7 @@ def fitted(
     held, kept = list(rows), list(columns)
     for name in (None, *spare):
         kept = [column for column in kept if column != name]
-        table = Table(**EDGELESS)  # type: ignore[arg-type]
+        table = edgeless()
         for column in kept:
             table.add_column(
                 column,

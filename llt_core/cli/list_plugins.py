@@ -89,7 +89,8 @@ def _print_table(
 ) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+
+    from llt_core.cli.layout import edgeless
 
     console = Console()
     columns = ["name", "kind", "package", "summary"]
@@ -97,7 +98,7 @@ def _print_table(
         columns = ["name", "kind", "package", "version", "target", "loads"]
     elif one_kind:
         columns.remove("kind")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = edgeless(*columns)
     for column in table.columns[: columns.index("package")]:
         column.no_wrap = True
     table.columns[-1 if not verbose else -2].overflow = "fold"

@@ -174,10 +174,11 @@ def _print(one: dict[str, Any]) -> None:
 
 
 def _print_rows(console: Console, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    from llt_core.cli.layout import edgeless
+
+    table = edgeless(*header)
     table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*map(Text, row))

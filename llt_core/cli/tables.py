@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from llt_core.cli.layout import fitted
+from llt_core.cli.layout import edgeless, fitted
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import short_name, work_name
 from llt_core.store import Record
@@ -192,7 +191,7 @@ def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: 
     """Print the cells of a plan, which are cached, and what the rest will cost."""
     console = Console()
     console.print(describe(plan.cells[0].composition), markup=False, soft_wrap=True)
-    table = Table("cell", "digest", "state", box=None, pad_edge=False, header_style="bold")
+    table = edgeless("cell", "digest", "state")
     for planned in plan.cells:
         needed = planned.digest in todo
         table.add_row(planned.label, planned.digest[:12], "to do" if needed else "cached")

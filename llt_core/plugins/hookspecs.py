@@ -21,7 +21,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def llt_manifest() -> str | Path | Iterable[Entry]:  # type: ignore[empty-body]
+def llt_manifest() -> str | Path | Iterable[Entry] | None:
     """Return the path of the package's manifest, or registrations made in Python.
 
     Only called when no ``registry.toml`` lies beside the package that the entry point
@@ -30,7 +30,7 @@ def llt_manifest() -> str | Path | Iterable[Entry]:  # type: ignore[empty-body]
 
 
 @hookspec
-def llt_provenance() -> dict[str, Any]:  # type: ignore[empty-body]
+def llt_provenance() -> dict[str, Any] | None:
     """Return facts (JSON values) to record with every result under the package's name."""
 
 

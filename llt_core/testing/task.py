@@ -65,6 +65,8 @@ class TaskConformance(ComponentConformance):
 
     def test_tiny_matches_description(self) -> None:
         """The tiny splits have the described names, shapes and labels."""
+        import torch
+
         description, tiny = self.component.describe(), self.component.tiny()
         assert tuple(tiny) == description.splits, (
             f"{self.who}.tiny() has the splits {tuple(tiny)}, describe() {description.splits}"
@@ -75,7 +77,9 @@ class TaskConformance(ComponentConformance):
             assert classes in (0, description.outputs), f"{self.who}.tiny(): {classes} classes"
         if description.modality == "image":
             batch = self.whole()
-            shape = tuple(batch.inputs.shape[1:])  # type: ignore[union-attr]
+            images = batch.inputs
+            assert isinstance(images, torch.Tensor), f"{self.who}: images come as one tensor"
+            shape = tuple(images.shape[1:])
             assert shape == description.input_shape, (
                 f"{self.who}.tiny() has images {shape}, describe() {description.input_shape}"
             )

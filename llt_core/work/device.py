@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise RequestError(
             f"there is no usable device {name!r} here: {str(error).splitlines()[0]}",
             expected="auto, cpu, cuda, cuda:N or mps",

@@ -151,7 +151,7 @@ class Trainer:
             outputs = forward(self.model, batch)
             loss = self.task.loss(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.optimizer.step()
         return loss.detach(), outputs.detach()
 

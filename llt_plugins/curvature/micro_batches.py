@@ -220,7 +220,7 @@ class MicroBatchOperator(ABC):
             products = graph.product(vectors, batched=True, retain=True)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
             self.unbatched = str(error)
             return None
         return flat(products, self._parameters, (len(rows),))

@@ -201,7 +201,7 @@ def bootstrap_standard_error(
         raise ValueError(f"{replicates} replicate(s) have no spread, expected at least 2")
     if len(x.blocks) > 1:
         raise ValueError("the bootstrap resamples one block: use the jackknife for minibatches")
-    k, l = (_resampled_form(side.blocks[0]) for side in (x, y))  # noqa: E741
+    k, l = (_resampled_form(side.blocks[0]) for side in (x, y))
     n = len(k)
     drawn = torch.randint(n, (replicates, n), generator=generator)
     weights = torch.zeros(replicates, n, dtype=torch.float64)

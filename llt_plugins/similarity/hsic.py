@@ -8,7 +8,7 @@ from torch import Tensor
 from llt_plugins.similarity.representation import Block, Representation
 
 
-def hsic(k: Block, l: Block, weights: Tensor, *, debiased: bool) -> Tensor:  # noqa: E741
+def hsic(k: Block, l: Block, weights: Tensor, *, debiased: bool) -> Tensor:
     """Return HSIC(K, L) of samples that count with ``weights``.
 
     With h(i, j, q, r) = ``K_ij (L_ij + L_qr − 2 L_iq)`` the biased estimator averages over
@@ -90,7 +90,7 @@ def mean_hsic(x: Representation, y: Representation, *, debiased: bool) -> tuple[
     if x is y and debiased in x.own:
         return x.own[debiased]
     values, slopes = [], []
-    for k, l in zip(x.blocks, y.blocks, strict=True):  # noqa: E741
+    for k, l in zip(x.blocks, y.blocks, strict=True):
         weights = torch.ones(len(k), dtype=torch.float64, device=k.diagonal.device)
         with torch.enable_grad():
             value = hsic(k, l, weights.requires_grad_(), debiased=debiased)
@@ -103,7 +103,7 @@ def mean_hsic(x: Representation, y: Representation, *, debiased: bool) -> tuple[
     return result
 
 
-def _sums(k: Block, l: Block, *weights: Tensor) -> list[list[Tensor]]:  # noqa: E741
+def _sums(k: Block, l: Block, *weights: Tensor) -> list[list[Tensor]]:
     """Return ``Σ_ij u_i v_j K_ij L_ij`` for all pairs (u, v) of weights of shape ``(…, n)``."""
     if k.features is not None and l.features is not None:
         across = [k.features.T @ (u.unsqueeze(-1) * l.features) for u in weights]

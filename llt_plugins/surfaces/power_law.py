@@ -117,7 +117,7 @@ def _package() -> Any:
     kept = os.environ.get("MPLBACKEND")
     os.environ.setdefault("MPLBACKEND", "agg")
     try:
-        import powerlaw  # type: ignore[import-untyped]
+        import powerlaw
     finally:
         if kept is None:
             os.environ.pop("MPLBACKEND", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_steps_are_those_of_autograd_through_the_curve_and_torch_sgd(bends, make
             points = [path.control[0], *inner, path.control[-1]]
             theta = sum(c * p for c, p in zip(bezier(t, bends), points, strict=True))
             views = path.layout.views(theta)
-            with_views = lambda x, views=views: torch.func.functional_call(twin, views, x)  # noqa: E731
+            with_views = partial(torch.func.functional_call, twin, views)
             optimizer.zero_grad()
             (loss(with_views) + 0.5 * 0.01 * theta.square().sum()).backward()
             optimizer.step()
@@ -136,7 +137,10 @@ def test_models_and_global_randomness_are_left_alone(make, data):
 def test_frozen_parameters_stay_and_ties_hold(make):
     line = bent(make("tied", 0), make("tied", 1))
     x = torch.randn(20, 5, generator=generator())
-    epoch = lambda g: [(20.0, lambda m: (m(x) - x).square().mean())] * 5  # noqa: E731
+
+    def epoch(_):
+        return [(20.0, lambda m: (m(x) - x).square().mean())] * 5
+
     curve = train_path(line, epoch, generator(), epochs=3).path
     assert curve.inner.shape == (1, 25)
     assert not torch.equal(curve.inner, line.inner)

@@ -43,20 +43,20 @@ def gram(x, kernel, bandwidth=1.0):
     return torch.exp(-(distances**2) / (2 * (bandwidth * upper.median()) ** 2))
 
 
-def textbook(k, l, debiased):  # noqa: E741
+def textbook(k, l, debiased):
     """HSIC as printed: tr(KHLH)/n² (Gretton 2005), or equation 4 of Song et al. (2012)."""
     n, one = len(k), torch.ones(len(k), dtype=torch.float64)
     if not debiased:
         centring = torch.eye(n, dtype=torch.float64) - 1 / n
         return (k @ centring @ l @ centring).trace() / n**2
-    k, l = k - k.diagonal().diag(), l - l.diagonal().diag()  # noqa: E741
+    k, l = k - k.diagonal().diag(), l - l.diagonal().diag()
     apart = (one @ k @ one) * (one @ l @ one) / ((n - 1) * (n - 2))
     chain = 2 * (one @ k @ l @ one) / (n - 2)
     return ((k @ l).trace() + apart - chain) / (n * (n - 3))
 
 
 def textbook_cka(x, y, debiased, kernel="linear"):
-    k, l = gram(x, kernel), gram(y, kernel)  # noqa: E741
+    k, l = gram(x, kernel), gram(y, kernel)
     same = textbook(k, k, debiased) * textbook(l, l, debiased)
     return float(textbook(k, l, debiased) / same.sqrt())
 
@@ -100,7 +100,7 @@ def test_hsic_counts_tuples_of_different_samples(debiased, wide):
     """Weighted HSIC, tuple by tuple: repeated samples, never a sample with its own copy."""
     n, p = 6, (30 if wide else 2)
     x, y = (z - z.mean(0) for z in related(n, p, p + 1))
-    k, l = x @ x.T, y @ y.T  # noqa: E741
+    k, l = x @ x.T, y @ y.T
     weights = torch.tensor([1.0, 2.0, 0.0, 1.0, 3.0, 1.0], dtype=torch.float64)
 
     def average(order, term):
@@ -127,7 +127,7 @@ def test_hsic_counts_tuples_of_different_samples(debiased, wide):
 
 @BOTH
 def test_the_influence_is_the_derivative_by_the_weights(debiased):
-    (k,), (l,) = (represent(z).blocks for z in related(12, 2, 3))  # noqa: E741
+    (k,), (l,) = (represent(z).blocks for z in related(12, 2, 3))
     found = cka(*(represent(z) for z in related(12, 2, 3)), debiased=debiased)
 
     def value(weights):
@@ -271,7 +271,7 @@ def test_minibatches_average_unbiased_hsic():
     sums = dict.fromkeys(("xy", "xx", "yy"), 0.0)
     for part in range(4):
         rows = slice(10 * part, 10 * part + 10)
-        k, l = gram(x[rows], "linear"), gram(y[rows], "linear")  # noqa: E741
+        k, l = gram(x[rows], "linear"), gram(y[rows], "linear")
         for key, value in (("xy", (k, l)), ("xx", (k, k)), ("yy", (l, l))):
             sums[key] += float(textbook(*value, debiased=True))
     found = cka(first, second, debiased=True)
