@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from llt_plugins.curvature import deflated, hutchinson, hutchpp, xtrace
 from llt_plugins.curvature.estimates import TraceEstimate
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 
 @dataclass

@@ -27,8 +27,8 @@ from torch.nn.functional import cross_entropy
 
 from llt_core.work.memory import keep_freed_memory
 from llt_plugins.architectures.networks.resnet import BasicBlock, ResNet
-from llt_plugins.curvature.copies import evaluation_copy
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.copies import evaluation_copy
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 BLOCK = 8
 

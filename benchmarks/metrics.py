@@ -45,10 +45,10 @@ from llt_core.spec import TrainingRecipe
 from llt_core.work.trainer import Trainer
 from llt_plugins.architectures.resnet import ResNet18
 from llt_plugins.curvature import deflated, estimates, probes
-from llt_plugins.curvature.copies import evaluation_copy
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import eigenpairs
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.copies import evaluation_copy
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.tasks.digits import Digits
 
 ERROR = 0.01

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llt_plugins.curvature.determinism import scalar
-from llt_plugins.curvature.parameters import chosen_parameters
+from llt_plugins.curvature.operators.determinism import scalar
+from llt_plugins.curvature.operators.parameters import chosen_parameters
 from llt_plugins.curvature.types import WeightedLoss
 
 

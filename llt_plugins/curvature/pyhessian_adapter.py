@@ -26,8 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from llt_plugins.curvature.determinism import refuse_training_mode, refuse_unrepeatable, scalar
 from llt_plugins.curvature.estimates import TraceEstimate, summarise
+from llt_plugins.curvature.operators.determinism import (
+    refuse_training_mode,
+    refuse_unrepeatable,
+    scalar,
+)
 from llt_plugins.curvature.types import WeightedLoss
 
 

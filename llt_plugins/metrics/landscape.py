@@ -106,7 +106,7 @@ class Landscape(SampledLoss):
 
     def eigenvectors(self, context: MeasureContext, count: int) -> Eigenvectors:
         """Return the ``count`` leading eigenvectors of the Hessian of this very loss."""
-        from llt_plugins.curvature.operator import HessianOperator
+        from llt_plugins.curvature.operators.hessian import HessianOperator
         from llt_plugins.surfaces.directions import leading_eigenvectors
 
         with HessianOperator(*self.function(context)) as operator:

@@ -143,7 +143,7 @@ class HessianLayerTrace(SecondOrder):
 
     def _groups(self, context: MeasureContext) -> dict[str, list[int]]:
         """Return for each layer the positions of its parameters among the trainable ones."""
-        from llt_plugins.curvature.parameters import parameter_groups
+        from llt_plugins.curvature.operators.parameters import parameter_groups
 
         model = context.model
         order = [name for name, p in model.named_parameters() if p.requires_grad]

@@ -133,7 +133,7 @@ class LossPlane(Landscape):
 
     def _movable(self, model: nn.Module) -> nn.Module:
         """Return a copy of which every parameter belongs to the plane."""
-        from llt_plugins.curvature.copies import evaluation_copy
+        from llt_plugins.curvature.operators.copies import evaluation_copy
 
         return evaluation_copy(model, self.torch_dtype()).requires_grad_()
 

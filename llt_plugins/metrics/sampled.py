@@ -82,7 +82,7 @@ class SampledLoss(Metric):
 
     def function(self, context: MeasureContext) -> tuple[nn.Module, list[WeightedLoss]]:
         """Return a copy of the model, and the losses of its micro-batches."""
-        from llt_plugins.curvature.copies import evaluation_copy
+        from llt_plugins.curvature.operators.copies import evaluation_copy
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             return context.loss(model, batch)

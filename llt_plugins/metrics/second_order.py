@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from llt_plugins.curvature.deflated import Deflation
     from llt_plugins.curvature.krylov import Krylov
-    from llt_plugins.curvature.micro_batches import MicroBatchOperator
+    from llt_plugins.curvature.operators.micro_batches import MicroBatchOperator
     from llt_plugins.curvature.probes import Probes
 
 _FORWARDS_PER_PRODUCT = 6.0
@@ -46,13 +46,13 @@ class SecondOrder(SampledLoss):
         return Shared(context, key, context.remember((*key, "operator"), lambda: build(context)))
 
     def _hessian(self, context: MeasureContext) -> MicroBatchOperator:
-        from llt_plugins.curvature.operator import HessianOperator
+        from llt_plugins.curvature.operators.hessian import HessianOperator
 
         return HessianOperator(*self.function(context))
 
     def _gauss_newton(self, context: MeasureContext) -> MicroBatchOperator:
-        from llt_plugins.curvature.copies import evaluation_copy
-        from llt_plugins.curvature.gauss_newton import GaussNewtonOperator
+        from llt_plugins.curvature.operators.copies import evaluation_copy
+        from llt_plugins.curvature.operators.gauss_newton import GaussNewtonOperator
 
         def outputs(model: nn.Module, batch: Batch) -> Any:
             return forward(model, batch)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from llt_plugins.curvature.copies import evaluation_copy
+from llt_plugins.curvature.operators.copies import evaluation_copy
 from llt_plugins.curvature.types import Report, ignore
 from llt_plugins.paths.batchnorm import Pass, recalibrate
 from llt_plugins.paths.vectors import ParameterLayout, trainable

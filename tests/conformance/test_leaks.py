@@ -1,4 +1,7 @@
-"""Measuring again and again leaves the memory of the process where it was."""
+"""Measuring again and again leaves the memory of the process where it was.
+
+Thousands of evaluations take minutes: ``pytest -m slow`` runs them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from llt_core.interfaces import MeasureContext
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import load
 from llt_core.testing.samples import TinyImages, small_network
+
+pytestmark = pytest.mark.slow
 
 CATALOGUE = Catalogue.discover()
 METRICS = [e for e in CATALOGUE.entries if e.kind == "metric" and CATALOGUE.state(e) == "ok"]

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 
 from llt_plugins.architectures.resnet import ResNet18
 from llt_plugins.curvature import deflated, hutchinson, hutchpp, pyhessian_adapter, xtrace
-from llt_plugins.curvature.copies import evaluation_copy
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import eigenpairs
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.copies import evaluation_copy
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.tasks.digits import Digits
 
 SAMPLES, WIDTH, EPOCHS = 64, 2, 6

@@ -187,7 +187,7 @@ def test_the_norm_stops_and_is_exact_when_it_can(network_like):
 
 
 def test_every_model_agrees_with_its_matrix(case):
-    from llt_plugins.curvature.operator import HessianOperator
+    from llt_plugins.curvature.operators.hessian import HessianOperator
 
     truth = case.hessian()
     with HessianOperator(case.model, case.losses(5, 7)) as operator:

@@ -13,8 +13,8 @@ from torch.func import functional_call, hessian, jacrev
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, mse_loss
 
-from llt_plugins.curvature.gauss_newton import FisherOperator, GaussNewtonOperator
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.gauss_newton import FisherOperator, GaussNewtonOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import t as student
 
 from llt_plugins.curvature.hutchinson import trace
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.curvature.probes import rademacher
 
 SEEDS = 200

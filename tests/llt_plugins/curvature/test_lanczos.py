@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llt_plugins.curvature.lanczos import top_eigenvalue
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 
 def seeded(seed: int) -> torch.Generator:

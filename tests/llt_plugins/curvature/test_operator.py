@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout, mse_loss
 
-from llt_plugins.curvature.copies import evaluation_copy
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.copies import evaluation_copy
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 
 @pytest.mark.parametrize("retain", [True, False])

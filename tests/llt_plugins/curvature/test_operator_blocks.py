@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from llt_plugins.curvature.copies import evaluation_copy
-from llt_plugins.curvature.memory import graph_bytes
-from llt_plugins.curvature.operator import HessianOperator
-from llt_plugins.curvature.parameters import parameter_groups
+from llt_plugins.curvature.operators.copies import evaluation_copy
+from llt_plugins.curvature.operators.hessian import HessianOperator
+from llt_plugins.curvature.operators.memory import graph_bytes
+from llt_plugins.curvature.operators.parameters import parameter_groups
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from llt_plugins.curvature import hutchinson, lanczos, pyhessian_adapter
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -8,10 +8,10 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from llt_plugins.curvature.convolution import Geometry, convolve
-from llt_plugins.curvature.operator import HessianOperator
-from llt_plugins.curvature.rectifier import rectify
-from llt_plugins.curvature.rewriting import Rewriting
+from llt_plugins.curvature.operators.convolution import Geometry, convolve
+from llt_plugins.curvature.operators.hessian import HessianOperator
+from llt_plugins.curvature.operators.rectifier import rectify
+from llt_plugins.curvature.operators.rewriting import Rewriting
 
 GEOMETRIES = {
     "plain": (2, Geometry((1, 1), (1, 1), (1, 1), 1)),

@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from llt_core.interfaces import MeasureContext
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.metrics.frobenius import HessianFrobenius
 from llt_plugins.metrics.gauss_newton import GaussNewtonTrace
 from llt_plugins.metrics.gradient import GradientNorm

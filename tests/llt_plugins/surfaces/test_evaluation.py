@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from llt_plugins.curvature.lanczos import top_eigenvalue
-from llt_plugins.curvature.operator import HessianOperator
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.paths.vectors import trainable
 from llt_plugins.surfaces.directions import random_direction
 from llt_plugins.surfaces.evaluation import evaluate, grid, points_together, steps

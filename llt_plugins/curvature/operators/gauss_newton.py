@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llt_plugins.curvature.determinism import scalar
-from llt_plugins.curvature.memory import BUDGET, Sizes, graph_bytes
-from llt_plugins.curvature.micro_batches import MicroBatchOperator, Retain
+from llt_plugins.curvature.operators.determinism import scalar
+from llt_plugins.curvature.operators.memory import BUDGET, Sizes, graph_bytes
+from llt_plugins.curvature.operators.micro_batches import MicroBatchOperator, Retain
 
 Outputs = Callable[[nn.Module], Any]
 """Recomputes the outputs of one fixed micro-batch: a tensor, or tuples and mappings of them."""
@@ -45,12 +45,12 @@ class GaussNewtonOperator(MicroBatchOperator):
         micro-batch (a tensor, or tuples, lists and mappings of tensors) and ``lᵢ(outputs)``
         their mean loss.
     parameters, retain, memory_budget
-        As for :class:`~llt_plugins.curvature.operator.HessianOperator`.
+        As for :class:`~llt_plugins.curvature.operators.hessian.HessianOperator`.
 
     Raises
     ------
     ValueError
-        As for :class:`~llt_plugins.curvature.operator.HessianOperator`.
+        As for :class:`~llt_plugins.curvature.operators.hessian.HessianOperator`.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class FisherOperator(GaussNewtonOperator):
         Pairs ``(wᵢ, lᵢ)``; ``lᵢ(model)`` recomputes the loss of each of the nᵢ examples of
         micro-batch i, shape ``(nᵢ,)``. With ``wᵢ = nᵢ``, N is the number of examples.
     parameters, retain, memory_budget
-        As for :class:`~llt_plugins.curvature.operator.HessianOperator`.
+        As for :class:`~llt_plugins.curvature.operators.hessian.HessianOperator`.
 
     Examples
     --------

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from llt_plugins.curvature.convolution import Geometry, convolve
-from llt_plugins.curvature.rectifier import rectify
+from llt_plugins.curvature.operators.convolution import Geometry, convolve
+from llt_plugins.curvature.operators.rectifier import rectify
 
 _FEW = 16
 """Input channels below which strided 1×1 convolutions of channels-last images are not safe."""

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llt_plugins.curvature.determinism import scalar
-from llt_plugins.curvature.memory import BUDGET, Sizes, graph_bytes
-from llt_plugins.curvature.micro_batches import MicroBatchOperator, Retain
+from llt_plugins.curvature.operators.determinism import scalar
+from llt_plugins.curvature.operators.memory import BUDGET, Sizes, graph_bytes
+from llt_plugins.curvature.operators.micro_batches import MicroBatchOperator, Retain
 from llt_plugins.curvature.types import WeightedLoss
 
 

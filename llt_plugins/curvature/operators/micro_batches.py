@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from llt_plugins.curvature.determinism import refuse_training_mode, refuse_unrepeatable
-from llt_plugins.curvature.memory import Sizes
-from llt_plugins.curvature.parameters import chosen_parameters, flat, pieces
-from llt_plugins.curvature.rewriting import Rewriting
+from llt_plugins.curvature.operators.determinism import refuse_training_mode, refuse_unrepeatable
+from llt_plugins.curvature.operators.memory import Sizes
+from llt_plugins.curvature.operators.parameters import chosen_parameters, flat, pieces
+from llt_plugins.curvature.operators.rewriting import Rewriting
 from llt_plugins.curvature.types import Loss
 
 _LARGEST_MATRIX = 5_000
