@@ -9,7 +9,7 @@ from llt_core.interfaces.classification import ClassificationTask
 from llt_core.interfaces.component import Component, parameter
 from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
-from llt_core.interfaces.examples import Examples, TensorExamples
+from llt_core.interfaces.examples import BatchUnit, Examples, TensorExamples
 from llt_core.interfaces.executor import (
     Executor,
     FailureKind,
@@ -29,6 +29,7 @@ from llt_core.kinds import Kind
 __all__ = [
     "Architecture",
     "Batch",
+    "BatchUnit",
     "ClassificationTask",
     "Component",
     "DataError",

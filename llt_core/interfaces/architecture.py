@@ -48,6 +48,16 @@ class Architecture(Component):
         """
         return None
 
+    def embeddings(self, model: nn.Module) -> list[str]:
+        """Return the names of the layers that turn tokens into vectors; none for images.
+
+        Where inputs cannot be mixed, what these layers return can. The default takes every
+        ``torch.nn.Embedding``; leave out those of positions.
+        """
+        from torch import nn
+
+        return [name for name, layer in model.named_modules() if isinstance(layer, nn.Embedding)]
+
     def probes(self, model: nn.Module) -> list[str]:
         """Return the names of the layers to compare, in forward order.
 

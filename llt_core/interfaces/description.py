@@ -15,12 +15,19 @@ class TaskDescription(BaseModel):
     Attributes
     ----------
     modality
-        Kind of input; architectures and perturbations declare what they accept.
+        Kind of input; architectures and perturbations declare what they accept. A network
+        for images is called with one tensor ``(B, C, H, W)``; one for text, which translates,
+        by keyword with the tokens ``source`` ``(B, S)`` and the tokens known so far
+        ``target`` ``(B, T)``, and gives logits ``(B, T, outputs)``, those at t of the token
+        that follows.
     input_shape
         Shape of one input without the batch axis: ``(C, H, W)`` for images,
         ``(L,)`` for token sequences of at most L tokens.
     outputs
         Number of classes (images) or size of the vocabulary (text).
+    padding
+        Number of the token that fills short sequences up, to be ignored wherever it stands;
+        None where nothing is filled up.
     loss
         Name of the loss, for tables and reports.
     splits
@@ -32,5 +39,6 @@ class TaskDescription(BaseModel):
     modality: Modality
     input_shape: tuple[int, ...]
     outputs: int
+    padding: int | None = None
     loss: str = "cross_entropy"
     splits: tuple[str, ...] = ("train", "test")

@@ -5,13 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from llt_core.errors import RequestError
 from llt_core.interfaces.values import Batch
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+BatchUnit = Literal["examples", "tokens"]
+"""What the size of a batch counts."""
 
 
 class Examples(ABC):
@@ -34,13 +39,29 @@ class Examples(ABC):
         """Return the split with its data on ``device``."""
 
     def slices(
-        self, batch_size: int, *, generator: torch.Generator | None = None, drop_last: bool = False
+        self,
+        batch_size: int,
+        *,
+        unit: BatchUnit = "examples",
+        generator: torch.Generator | None = None,
+        drop_last: bool = False,
     ) -> Iterator[Tensor]:
         """Yield the index tensors of one pass: in order, or shuffled by ``generator``.
 
         Splits whose batches should not be plain slices (bucketing by length, batches
         counted in tokens) override this; nothing else needs to know.
+
+        Raises
+        ------
+        RequestError
+            Batches are to be counted in tokens, and these examples have none.
         """
+        if unit != "examples":
+            raise RequestError(
+                f"batches of these examples cannot be counted in {unit}",
+                expected="train.batch_unit = examples",
+                next_step="--set train.batch_unit=examples",
+            )
         import torch
 
         n = len(self)

@@ -93,6 +93,25 @@ class Task(Component):
         Must contain ``"loss"`` (nats) and ``"correct"`` (0 or 1).
         """
 
+    def logits(self, outputs: Any, batch: Batch) -> Tensor:
+        """Return the logits of each term, shape ``(batch.weight, describe().outputs)``.
+
+        The order is that of :meth:`evaluate`. The default takes outputs that have this shape.
+
+        Raises
+        ------
+        TypeError
+            The model returned something else.
+        """
+        shape = tuple(getattr(outputs, "shape", ()))
+        if len(shape) != 2 or shape[0] != batch.weight:
+            raise TypeError(
+                f"the model gives {type(outputs).__name__} {shape} for {batch.weight} terms, "
+                "expected one row of logits for each"
+            )
+        found: Tensor = outputs
+        return found
+
 
 @lru_cache(maxsize=256)
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
