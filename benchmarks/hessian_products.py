@@ -8,6 +8,9 @@ are printed, which other work on the machine disturbs less than wall time, as mu
 gradient of the plain model. "llt fresh" builds the graph for every product, as happens with
 more data than the memory budget holds. Peak memory is that of the whole process, of which
 importing torch and the data take the part printed first. Blocks have eight vectors.
+
+Operations a second stand beside those of a product of two large matrices, the most this
+processor gives: where both are alike, no other way to compute the same products can be faster.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from multiprocessing.connection import Connection
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
 from llt_core.work.memory import keep_freed_memory
 from llt_plugins.architectures.networks.resnet import BasicBlock, ResNet
@@ -65,11 +69,16 @@ def compare(width: int, samples: int, repeat: int) -> None:
     gradient = statistics.median(seconds["gradient"])
     for name, pipe in pipes.items():
         pipe.send("stop")
-        before, peak = pipe.recv()
+        before, peak, operations = pipe.recv()
+        rate = operations / statistics.median(seconds[name]) / 1e9
+        if name == "matrices":
+            print(f"  {name:18} {rate:7.0f} billion operations a second")
+            continue
         each = BLOCK if "block" in name else 1
         cost = statistics.median(seconds[name]) / each
         line = f"  {name:18} {1e3 * cost:7.0f} ms  {cost / gradient:5.2f} gradients a vector"
         line += f"  peak {peak:5.0f} MiB ({before:.0f} before)"
+        line += f"  {rate:4.0f} billion operations a second"
         if name != "gradient":
             reference = products["PyHessian"]
             error = (products[name] - reference).norm() / reference.norm()
@@ -86,12 +95,14 @@ def work(pipe: Connection, name: str, width: int, samples: int) -> None:
     before = peak_mib()
     step = SIDES[name](model, inputs, targets)
     step()
+    with FlopCounterMode(display=False) as counter:
+        step()
     pipe.send("ready")
     while pipe.recv() == "step":
         start = time.process_time()
         product = step()
         pipe.send((time.process_time() - start, product.detach().float()))
-    pipe.send((before, peak_mib()))
+    pipe.send((before, peak_mib(), counter.get_total_flops()))
 
 
 def setting(width: int, samples: int) -> tuple[nn.Module, Tensor, Tensor]:
@@ -164,7 +175,13 @@ def pyhessian_side(model: nn.Module, inputs: Tensor, targets: Tensor) -> Step:
     return step
 
 
+def matrix_side(model: nn.Module, inputs: Tensor, targets: Tensor) -> Step:
+    a = torch.randn(1500, 1500)
+    return lambda: a @ a
+
+
 SIDES: dict[str, Callable[[nn.Module, Tensor, Tensor], Step]] = {
+    "matrices": matrix_side,
     "gradient": gradient_side,
     "PyHessian": pyhessian_side,
     "llt": llt_side,

@@ -24,6 +24,9 @@ _LARGEST_MATRIX = 5_000
 _ALIKE = 1e-3
 """Relative difference of two ways to compute a loss that rounding in float32 can explain."""
 
+_WORTH = 0.25
+"""Part of all graphs that must fit into the budget for any to be kept."""
+
 _CACHED = 4 << 20
 """Bytes of one tensor of a block on the CPU: about what one core may call its own."""
 
@@ -252,13 +255,16 @@ class MicroBatchOperator(ABC):
 
         A product of a single micro-batch holds its graph at its peak anyway, so keeping it is
         free. Otherwise there must be room for it, and, unless all graphs fit, for one more
-        that comes and goes.
+        that comes and goes. A few of many would take the memory and save little time.
         """
         if self._retain != "auto":
             return self._retain
+        count = len(self._shares)
+        if count == 1:
+            return True
         free = self._budget - self.retained
-        waiting = len(self._shares) - len(self._graphs)
-        return len(self._shares) == 1 or held * min(waiting, 2) <= free
+        waiting = count - len(self._graphs)
+        return held * min(waiting, 2) <= free and held * count * _WORTH <= self._budget
 
     def _built(self, index: int) -> Graph:
         """Build a graph in the cheapest way that works for this model."""

@@ -70,6 +70,19 @@ def test_some_of_the_graphs_are_kept_when_not_all_fit(make_case):
     assert kept == {0: 0, 1: 0, 2: 1, 3: 2, 4: 4}  # room for one more that comes and goes
 
 
+def test_a_few_of_many_graphs_are_not_worth_their_memory(make_case):
+    case = make_case("conv_bn")
+    alone = HessianOperator(case.model, case.losses(*[1] * 12))
+    alone.matvec(torch.ones(alone.size))
+    one = alone.retained / 12
+    for fitting, kept in ((2.5, False), (3.5, True)):
+        operator = HessianOperator(
+            case.model, case.losses(*[1] * 12), memory_budget=int(fitting * one)
+        )
+        operator.matvec(torch.ones(operator.size))
+        assert (operator.retained > 0) == kept
+
+
 def test_what_vmap_cannot_do_is_done_one_by_one_and_said(make_case):
     class Stubborn(torch.autograd.Function):
         @staticmethod
