@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ from llt_core.testing.checks import (
     splits_state,
 )
 from llt_core.testing.component import ComponentConformance
+from llt_core.testing.text import answer_to_text, check_text, fill_up
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 class TaskConformance(ComponentConformance):
     """Subclass it and set ``component``; nothing is downloaded, only ``tiny()`` is used.
 
-    Override ``outputs`` when your models return something else than logits ``(B, …, outputs)``.
+    Override ``outputs`` when your models return something else than logits ``(B, …, outputs)``,
+    or read something else than one tensor (images) or ``source`` and ``target`` (text).
     """
 
     component: ClassVar[Task]
@@ -34,6 +37,9 @@ class TaskConformance(ComponentConformance):
         import torch
 
         inputs = batch.inputs
+        if self.component.describe().modality == "text":
+            assert isinstance(inputs, Mapping), "text comes by keyword: source and target"
+            return answer_to_text(self.component.describe(), inputs)
         assert isinstance(inputs, torch.Tensor), "override `outputs` for inputs of several tensors"
         rows = inputs.flatten(1).float()
         generator = torch.Generator().manual_seed(2)
@@ -85,6 +91,9 @@ class TaskConformance(ComponentConformance):
             )
             low, high = batch.targets.min(), batch.targets.max()
             assert 0 <= low <= high < description.outputs, f"{self.who}: labels {low} to {high}"
+        else:
+            for examples in tiny.values():
+                check_text(self.who, description, examples.batch(torch.arange(len(examples))))
 
     def test_tiny_is_always_the_same(self) -> None:
         """The tiny splits never change and draw nothing from global generators."""
@@ -132,6 +141,61 @@ class TaskConformance(ComponentConformance):
         right = set(scores["correct"].tolist())
         assert right <= {0.0, 1.0}, f"{self.who}.evaluate(): 'correct' must be 0 or 1, not {right}"
         self._close(self.component.loss(outputs, batch), scores["loss"].mean().item(), "evaluate()")
+
+    def test_logits_of_each_term(self) -> None:
+        """There is one row of logits for each term."""
+        batch = self.whole()
+        shape = tuple(self.component.logits(self.outputs(batch), batch).shape)
+        expected = (batch.weight, self.component.describe().outputs)
+        assert shape == expected, f"{self.who}.logits() has shape {shape}, expected {expected}"
+
+    def test_padding_changes_nothing(self) -> None:
+        """The same sentences filled up further have the same loss, scores and gradients."""
+        import torch
+
+        description = self.component.describe()
+        if description.modality != "text":
+            return
+        batch = self.whole()
+        further = fill_up(batch, description, 3)
+        results, gradients = [], []
+        for each in (batch, further):
+            outputs = self.outputs(each)
+            loss = self.component.loss(outputs, each)
+            scores = self.component.evaluate(outputs, each)
+            logits = self.component.logits(outputs, each)
+            results.append([loss, scores["loss"], scores["correct"], logits])
+            gradients.append(torch.autograd.grad(loss, outputs)[0])
+        for one, other in zip(*results, strict=True):
+            same = one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+            assert same, f"{self.who}: padding changes the loss or the scores; leave it out"
+        length = batch.targets.shape[1]
+        kept, rest = gradients[1][:, :length], gradients[1][:, length:]
+        same = torch.allclose(gradients[0], kept, rtol=1e-4, atol=1e-6) and not rest.any()
+        assert same, f"{self.who}: padding changes the gradient of the loss; leave it out"
+
+    def test_batches_of_tokens(self) -> None:
+        """Batches counted in tokens keep the limit, see each sentence once, and are seeded."""
+        import torch
+
+        if self.component.describe().modality != "text":
+            return
+        limit = 3 * self.component.describe().input_shape[0]
+        for name, examples in self.component.tiny().items():
+            passes = []
+            for seed in (None, 1, 1):
+                order = None if seed is None else torch.Generator().manual_seed(seed)
+                passes.append(list(examples.slices(limit, unit="tokens", generator=order)))
+                largest = max(examples.batch(at).targets.numel() for at in passes[-1])
+                assert largest <= limit, (
+                    f"{self.who}, split {name!r}: a batch of {limit} tokens holds {largest}"
+                )
+                seen = torch.cat(passes[-1]).sort().values.tolist()
+                assert seen == list(range(len(examples))), (
+                    f"{self.who}, split {name!r}: batches of tokens do not see each example once"
+                )
+            first, again = ([at.tolist() for at in found] for found in passes[1:])
+            assert first == again, f"{self.who}, split {name!r}: draw from the generator alone"
 
     def test_micro_batches_add_up(self) -> None:
         """The mean over micro-batches, weighted, is the loss of one batch."""
