@@ -70,14 +70,8 @@ class Iwslt(TranslationTask):
         names = [name for pair in self._names().values() for name in pair]
         return (*(folder / name for name in names), *([marker] if marker.is_file() else []))
 
-    def prepare(self, data_root: Path) -> None:
-        """Make sure that all files are there, can be read, and fit together."""
-        self._require(data_root)
-        super().prepare(data_root)
-
     def read(self, data_root: Path) -> Mapping[str, Pairs]:
         """Return all pairs of each split."""
-        self._require(data_root)
         (first, *_) = files = self.files(data_root)
         if first.suffix == ".tgz":
             names = [name for pair in self._names().values() for name in pair]
@@ -104,23 +98,18 @@ class Iwslt(TranslationTask):
             for split, pattern in patterns.items()
         }
 
-    def _require(self, data_root: Path) -> None:
-        """Raise :class:`DataError` unless all files are there."""
-        files = self.files(data_root)
-        missing = [path.name for path in files if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(files)} files of IWSLT 2016 are missing: "
-                + ", ".join(missing),
-                where=str((data_root / _FOLDER).absolute()),
-                expected="the unpacked files of de-en.tgz there, or the archive as published, "
-                f"{' or '.join(_ARCHIVES)}, below the data root; the address torchtext downloads "
-                "it from (wit3.fbk.eu/archive/2016-01) is dead",
-                next_step="fetch 2016-01.tgz through https://wit3.fbk.eu/2016-01 and put it into "
-                f"{(data_root / 'iwslt').absolute()}, or name the folder that has it with "
-                "--data-root DIR or LLT_DATA, or translate text of your own with "
-                "--task parallel_text",
-            )
+    def missing(self, names: str, data_root: Path) -> DataError:
+        """Say which files to fetch, where to put them, and what to do without them."""
+        return DataError(
+            f"files of IWSLT 2016 are missing: {names}",
+            where=str(data_root),
+            expected=f"the unpacked files in {_FOLDER}, or the archive as published in "
+            f"{' or '.join(_ARCHIVES)}; the address torchtext downloads it from "
+            "(wit3.fbk.eu/archive/2016-01) is dead",
+            next_step="fetch 2016-01.tgz through https://wit3.fbk.eu/2016-01 and put it into "
+            f"{data_root / 'iwslt'}, or name the folder that has it with --data-root DIR or "
+            "LLT_DATA, or translate text of your own with --task parallel_text",
+        )
 
 
 def _file_text(path: Path) -> Text:

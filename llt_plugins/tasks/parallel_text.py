@@ -72,6 +72,16 @@ class ParallelText(TranslationTask):
         }
         return self._hold_out(splits)
 
+    def missing(self, names: str, data_root: Path) -> DataError:
+        """Say which files are not there, and how to name others."""
+        return DataError(
+            f"files of translations are missing: {names}",
+            where=str(data_root),
+            expected="two text files, absolute or relative to the data root",
+            next_step="--set task.source=FILE --set task.target=FILE, and --data-root DIR if "
+            "they are relative to another folder",
+        )
+
     def _given(self, data_root: Path) -> dict[str, tuple[Path, Path]]:
         """Return source and target file of each split that has files."""
         named = {

@@ -79,6 +79,10 @@ class TranslationTask(Task):
             Something is wrong with a file; says which, and on which line.
         """
 
+    @abstractmethod
+    def missing(self, names: str, data_root: Path) -> DataError:
+        """Return what to say when the files called ``names`` are missing."""
+
     def describe(self) -> TaskDescription:
         """Return shapes and kinds; every sentence has its end token in addition."""
         return TaskDescription(
@@ -96,13 +100,11 @@ class TranslationTask(Task):
 
     def prepare(self, data_root: Path) -> None:
         """Make sure that all files are there, can be read, and fit together."""
-        super().prepare(data_root)
         train = self._splits(data_root)["train"]
         check_alphabet(train.sources + train.targets, self.vocabulary)
 
     def datasets(self, data_root: Path) -> Mapping[str, ParallelExamples]:
         """Load all splits into memory; trains the vocabulary, or takes it from the cache."""
-        super().prepare(data_root)
         splits = self._splits(data_root)
         train = splits["train"]
         vocabulary = Vocabulary.trained(train.sources + train.targets, self.vocabulary)
@@ -148,6 +150,13 @@ class TranslationTask(Task):
 
     def _splits(self, data_root: Path) -> Mapping[str, Pairs]:
         """Return the pairs of each split that are used; files are read once per process."""
+        absent = [path for path in self.files(data_root) if not path.is_file()]
+        if absent:
+            root = data_root.absolute()
+            names = (
+                path.relative_to(root) if path.is_relative_to(root) else path for path in absent
+            )
+            raise self.missing(", ".join(map(str, names)), root)
         return _read(self, data_root, self.fingerprint(data_root))
 
     def _chosen(self, train: Pairs) -> Pairs:
