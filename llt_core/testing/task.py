@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llt_core.interfaces import Batch, Task, TaskDescription, TensorExamples
+from llt_core.interfaces import Batch, RequestError, Task, TaskDescription, TensorExamples
 from llt_core.testing.checks import (
     assert_sentence,
     assert_unchanged,
@@ -150,11 +150,12 @@ class TaskConformance(ComponentConformance):
         assert shape == expected, f"{self.who}.logits() has shape {shape}, expected {expected}"
 
     def test_padding_changes_nothing(self) -> None:
-        """The same sentences filled up further have the same loss, scores and gradients."""
+        """Sentences filled up further have the same loss, scores and gradients; images none."""
         import torch
 
         description = self.component.describe()
-        if description.modality != "text":
+        if description.modality == "image":
+            assert description.padding is None, f"{self.who} describes padding, but gives images"
             return
         batch = self.whole()
         further = fill_up(batch, description, 3)
@@ -175,10 +176,14 @@ class TaskConformance(ComponentConformance):
         assert same, f"{self.who}: padding changes the gradient of the loss; leave it out"
 
     def test_batches_of_tokens(self) -> None:
-        """Batches counted in tokens keep the limit, see each sentence once, and are seeded."""
+        """Batches counted in tokens keep the limit, see each sentence once, and are seeded.
+
+        Images have none, and say so.
+        """
         import torch
 
-        if self.component.describe().modality != "text":
+        if self.component.describe().modality == "image":
+            self._refuses_batches_of_tokens()
             return
         limit = 3 * self.component.describe().input_shape[0]
         for name, examples in self.component.tiny().items():
@@ -209,6 +214,17 @@ class TaskConformance(ComponentConformance):
         assert weight == batch.weight, f"{self.who}: weights add up to {weight}, not {batch.weight}"
         whole = self.component.loss(self.outputs(batch), batch)
         self._close(whole, total / weight, "the weighted mean over micro-batches")
+
+    def _refuses_batches_of_tokens(self) -> None:
+        for name, examples in self.component.tiny().items():
+            try:
+                found = list(examples.slices(5, unit="tokens"))
+            except RequestError:
+                continue
+            raise AssertionError(
+                f"{self.who}, split {name!r}, has no tokens but cuts {len(found)} batches counted "
+                "in tokens: raise llt_core.interfaces.RequestError for units other than examples"
+            )
 
     def _close(self, loss: Tensor, other: float, what: str) -> None:
         same = math.isclose(loss.item(), other, rel_tol=1e-4, abs_tol=1e-6)
