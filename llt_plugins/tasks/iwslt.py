@@ -124,7 +124,7 @@ def _text(name: str, raw: bytes, where: str) -> Text:
         return mteval_segments(raw, where)
     sentences, talk = [], 0
     for number, line in enumerate(decoded_lines(raw, where), start=1):
-        if any(tag in line for tag in _TAGS):
+        if "<" in line and any(tag in line for tag in _TAGS):
             talk += _TALK in line
         else:
             sentences.append(Sentence(tidy(line), number, talk))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llt_core.interfaces import DataError
 from llt_plugins.tasks.published import reading
@@ -14,9 +14,8 @@ BlankLines = Literal["refuse", "skip"]
 """What happens to a pair of sentences one of which is empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One sentence as read.
+class Sentence(NamedTuple):
+    """One sentence as read; a tuple, for there are hundreds of thousands.
 
     Attributes
     ----------
