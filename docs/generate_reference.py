@@ -152,10 +152,15 @@ def _facts(entry: Entry, cls: Any) -> Iterator[tuple[str, str]]:
 
 
 def _task_facts(entry: Entry, cls: Any) -> Iterator[tuple[str, str]]:
-    task = cls.minimal()
+    required = any(field.is_required() for field in cls.model_fields.values())
+    task = cls.minimal() if required else cls()
     shapes = task.describe()
     size = "×".join(map(str, shapes.input_shape))
-    yield "input", f"{shapes.modality} {size}; {shapes.outputs} classes; loss `{shapes.loss}`"
+    if shapes.modality == "text":
+        size, outputs = f"of at most {size} tokens", f"a vocabulary of {shapes.outputs}"
+    else:
+        outputs = f"{shapes.outputs} classes"
+    yield "input", f"{shapes.modality} {size}; {outputs}; loss `{shapes.loss}`"
     yield "splits", f"{', '.join(f'`{name}`' for name in shapes.splits)}. {cls.split_policy}"
     root = Path("DATA_ROOT")
     try:

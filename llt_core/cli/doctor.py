@@ -18,7 +18,7 @@ from llt_core.version import __version__
 
 LIBRARIES = (
     "torch", "torchvision", "torchtext", "pyhessian", "pluggy", "pydantic", "rich", "numpy",
-    "scipy", "scikit-learn", "safetensors", "pandas", "pyarrow",
+    "scipy", "scikit-learn", "safetensors", "sentencepiece", "pandas", "pyarrow",
 )  # fmt: skip
 
 

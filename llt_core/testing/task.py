@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llt_core.interfaces import Batch, Task, TaskDescription, TensorExamples
+from llt_core.interfaces import Batch, RequestError, Task, TaskDescription, TensorExamples
 from llt_core.testing.checks import (
     assert_sentence,
     assert_unchanged,
@@ -16,6 +17,7 @@ from llt_core.testing.checks import (
     splits_state,
 )
 from llt_core.testing.component import ComponentConformance
+from llt_core.testing.text import answer_to_text, check_text, fill_up
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 class TaskConformance(ComponentConformance):
     """Subclass it and set ``component``; nothing is downloaded, only ``tiny()`` is used.
 
-    Override ``outputs`` when your models return something else than logits ``(B, …, outputs)``.
+    Override ``outputs`` when your models return something else than logits ``(B, …, outputs)``,
+    or read something else than one tensor (images) or ``source`` and ``target`` (text).
     """
 
     component: ClassVar[Task]
@@ -34,6 +37,9 @@ class TaskConformance(ComponentConformance):
         import torch
 
         inputs = batch.inputs
+        if self.component.describe().modality == "text":
+            assert isinstance(inputs, Mapping), "text comes by keyword: source and target"
+            return answer_to_text(self.component.describe(), inputs)
         assert isinstance(inputs, torch.Tensor), "override `outputs` for inputs of several tensors"
         rows = inputs.flatten(1).float()
         generator = torch.Generator().manual_seed(2)
@@ -85,6 +91,9 @@ class TaskConformance(ComponentConformance):
             )
             low, high = batch.targets.min(), batch.targets.max()
             assert 0 <= low <= high < description.outputs, f"{self.who}: labels {low} to {high}"
+        else:
+            for examples in tiny.values():
+                check_text(self.who, description, examples.batch(torch.arange(len(examples))))
 
     def test_tiny_is_always_the_same(self) -> None:
         """The tiny splits never change and draw nothing from global generators."""
@@ -133,6 +142,66 @@ class TaskConformance(ComponentConformance):
         assert right <= {0.0, 1.0}, f"{self.who}.evaluate(): 'correct' must be 0 or 1, not {right}"
         self._close(self.component.loss(outputs, batch), scores["loss"].mean().item(), "evaluate()")
 
+    def test_logits_of_each_term(self) -> None:
+        """There is one row of logits for each term."""
+        batch = self.whole()
+        shape = tuple(self.component.logits(self.outputs(batch), batch).shape)
+        expected = (batch.weight, self.component.describe().outputs)
+        assert shape == expected, f"{self.who}.logits() has shape {shape}, expected {expected}"
+
+    def test_padding_changes_nothing(self) -> None:
+        """Sentences filled up further have the same loss, scores and gradients; images none."""
+        import torch
+
+        description = self.component.describe()
+        if description.modality == "image":
+            assert description.padding is None, f"{self.who} describes padding, but gives images"
+            return
+        batch = self.whole()
+        further = fill_up(batch, description, 3)
+        results, gradients = [], []
+        for each in (batch, further):
+            outputs = self.outputs(each)
+            loss = self.component.loss(outputs, each)
+            scores = self.component.evaluate(outputs, each)
+            logits = self.component.logits(outputs, each)
+            results.append([loss, scores["loss"], scores["correct"], logits])
+            gradients.append(torch.autograd.grad(loss, outputs)[0])
+        for one, other in zip(*results, strict=True):
+            same = one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+            assert same, f"{self.who}: padding changes the loss or the scores; leave it out"
+        length = batch.targets.shape[1]
+        kept, rest = gradients[1][:, :length], gradients[1][:, length:]
+        same = torch.allclose(gradients[0], kept, rtol=1e-4, atol=1e-6) and not rest.any()
+        assert same, f"{self.who}: padding changes the gradient of the loss; leave it out"
+
+    def test_batches_of_tokens(self) -> None:
+        """Batches counted in tokens keep the limit, see each sentence once, and are seeded.
+
+        Images have none, and say so.
+        """
+        import torch
+
+        if self.component.describe().modality == "image":
+            self._refuses_batches_of_tokens()
+            return
+        limit = 3 * self.component.describe().input_shape[0]
+        for name, examples in self.component.tiny().items():
+            passes = []
+            for seed in (None, 1, 1):
+                order = None if seed is None else torch.Generator().manual_seed(seed)
+                passes.append(list(examples.slices(limit, unit="tokens", generator=order)))
+                largest = max(examples.batch(at).targets.numel() for at in passes[-1])
+                assert largest <= limit, (
+                    f"{self.who}, split {name!r}: a batch of {limit} tokens holds {largest}"
+                )
+                seen = torch.cat(passes[-1]).sort().values.tolist()
+                assert seen == list(range(len(examples))), (
+                    f"{self.who}, split {name!r}: batches of tokens do not see each example once"
+                )
+            first, again = ([at.tolist() for at in found] for found in passes[1:])
+            assert first == again, f"{self.who}, split {name!r}: draw from the generator alone"
+
     def test_micro_batches_add_up(self) -> None:
         """The mean over micro-batches, weighted, is the loss of one batch."""
         examples = next(iter(self.component.tiny().values()))
@@ -145,6 +214,17 @@ class TaskConformance(ComponentConformance):
         assert weight == batch.weight, f"{self.who}: weights add up to {weight}, not {batch.weight}"
         whole = self.component.loss(self.outputs(batch), batch)
         self._close(whole, total / weight, "the weighted mean over micro-batches")
+
+    def _refuses_batches_of_tokens(self) -> None:
+        for name, examples in self.component.tiny().items():
+            try:
+                found = list(examples.slices(5, unit="tokens"))
+            except RequestError:
+                continue
+            raise AssertionError(
+                f"{self.who}, split {name!r}, has no tokens but cuts {len(found)} batches counted "
+                "in tokens: raise llt_core.interfaces.RequestError for units other than examples"
+            )
 
     def _close(self, loss: Tensor, other: float, what: str) -> None:
         same = math.isclose(loss.item(), other, rel_tol=1e-4, abs_tol=1e-6)

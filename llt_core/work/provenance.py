@@ -17,7 +17,15 @@ import torch
 
 from llt_core.version import __version__
 
-LIBRARIES = ("torch", "torchvision", "numpy", "pydantic", "pyhessian", "scikit-learn")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pydantic",
+    "pyhessian",
+    "scikit-learn",
+    "sentencepiece",
+)
 
 
 def describe_origin(

@@ -11,7 +11,9 @@ from llt_plugins.perturbations.data_subset import DataSubset
 from llt_plugins.perturbations.label_noise import LabelNoise
 from llt_plugins.tasks.cifar import Cifar10, Cifar100
 from llt_plugins.tasks.digits import Digits
+from llt_plugins.tasks.iwslt import Iwslt
 from llt_plugins.tasks.mnist import FashionMnist, Mnist
+from llt_plugins.tasks.parallel_text import ParallelText
 from llt_plugins.tasks.svhn import Svhn
 
 
@@ -39,6 +41,18 @@ class TestSvhn(TaskConformance):
     component = Svhn()
 
 
+class TestIwslt(TaskConformance):
+    component = Iwslt()
+
+
+class TestIwsltBackwardsAndMinimal(TaskConformance):
+    component = Iwslt.minimal().model_copy(update={"direction": "en-de", "label_smoothing": 0.0})
+
+
+class TestParallelText(TaskConformance):
+    component = ParallelText.minimal()
+
+
 class TestLabelNoise(PerturbationConformance):
     component = LabelNoise(fraction=0.5)
     identity = LabelNoise(fraction=0)
@@ -47,6 +61,12 @@ class TestLabelNoise(PerturbationConformance):
 class TestDataSubset(PerturbationConformance):
     component = DataSubset(fraction=0.5)
     identity = DataSubset(fraction=1)
+
+
+class TestDataSubsetOfText(PerturbationConformance):
+    component = DataSubset(fraction=0.5)
+    identity = DataSubset(fraction=1)
+    task = Iwslt.minimal()
 
 
 class TestHessianTraceByPyHessian(MetricConformance):

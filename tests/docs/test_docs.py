@@ -305,8 +305,8 @@ def test_the_task_of_write_a_task_works(tmp_path):
     printed = run([LLT, "run", *words, *TINY], tmp_path)
     assert "800 train, 200 test" in printed
     kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
-    assert "14 passed" in run(kit, tmp_path)
-    assert "14 passed" in (DOCS / "how-to" / "write-a-task.md").read_text("utf-8")
+    assert "17 passed" in run(kit, tmp_path)
+    assert "17 passed" in (DOCS / "how-to" / "write-a-task.md").read_text("utf-8")
 
 
 def test_the_metric_of_the_readme_works(tmp_path):

@@ -594,6 +594,26 @@ class ReadsElsewhere(TinyImages):
         return (Path("/elsewhere/data.bin"),)
 
 
+class HasPadding(TinyImages):
+    def describe(self):
+        return super().describe().model_copy(update={"padding": 0})
+
+
+class Careless(TensorExamples):
+    def slices(self, batch_size, **_):
+        return super().slices(batch_size)
+
+
+class CountsAnything(TinyImages):
+    def tiny(self):
+        return {name: Careless(x.inputs, x.targets) for name, x in super().tiny().items()}
+
+
+class GivesFlatLogits(TinyImages):
+    def logits(self, outputs, batch):
+        return outputs.flatten()
+
+
 def test_a_sound_task_passes():
     assert failures(TaskConformance, TinyImages()) == {}
 
@@ -616,6 +636,9 @@ def test_a_sound_task_passes():
         (WrongWeight, "test_micro_batches_add_up", "weights add up"),
         (SubsetsInItsOwnOrder, "test_subsets_and_slices", "keep the order"),
         (ReadsElsewhere, "test_files", "outside the data root"),
+        (HasPadding, "test_padding_changes_nothing", "but gives images"),
+        (CountsAnything, "test_batches_of_tokens", "has no tokens"),
+        (GivesFlatLogits, "test_logits_of_each_term", "expected (48, 4)"),
     ],
 )
 def test_a_wrong_task_is_caught(task, check, words):

@@ -1,0 +1,1 @@
+"""What the tasks that translate share: reading, vocabulary, examples, loss."""
