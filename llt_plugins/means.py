@@ -54,7 +54,9 @@ def standard_error(terms: Tensor, owners: Tensor | None = None) -> float | None:
         return None
     if owners is None:
         return spread / math.sqrt(len(terms))
-    _, numbers = owners.to(terms.device).unique(return_inverse=True)
+    import torch
+
+    _, numbers = torch.unique(owners.to(terms.device), return_inverse=True)
     count = int(numbers.max()) + 1
     if count < 2:
         return None

@@ -162,14 +162,23 @@ class MeasureContext:
         chosen = torch.randperm(len(examples), generator=generator)[:samples]
         return examples.subset(chosen.sort().values)
 
+    def at_once(self, batch_size: int) -> int:
+        """Return how many of ``batch_size`` examples pass a model together.
+
+        All images; fewer texts where their logits would take more than 128 MB.
+        """
+        described = self.task.describe()
+        if described.modality == "text":
+            batch_size = min(batch_size, _LOGITS // (described.input_shape[0] * described.outputs))
+        return max(1, batch_size)
+
     def chunks(
         self, split: str, samples: int | None = None, batch_size: int = 512
     ) -> Iterator[Batch]:
         """Yield seeded samples of ``split`` in order, as batches on the device.
 
         The terms of all batches then come in the order of their examples, however those bucket
-        their own batches. Of texts a batch holds fewer where the logits of ``batch_size``
-        examples would take more than 128 MB.
+        their own batches. See :meth:`at_once` for how many a batch holds.
         """
         for _, batch in self._chunks(split, samples, batch_size):
             yield batch
@@ -180,10 +189,8 @@ class MeasureContext:
         """Yield each batch after the number of its first example."""
         import torch
 
-        examples, described = self.examples(split, samples), self.task.describe()
-        if described.modality == "text":
-            batch_size = min(batch_size, _LOGITS // (described.input_shape[0] * described.outputs))
-        for index in torch.arange(len(examples)).split(max(1, batch_size)):
+        examples = self.examples(split, samples)
+        for index in torch.split(torch.arange(len(examples)), self.at_once(batch_size)):
             yield int(index[0]), examples.batch(index).to(self.device, self.dtype)
 
     def batches(self, split: str, samples: int | None = None, batch_size: int = 256) -> list[Batch]:

@@ -144,7 +144,7 @@ def small_translator(task: TaskDescription, seed: int = 0) -> nn.Module:
     """
     import torch
 
-    from llt_core.testing.small_translator import SmallTranslator
+    from llt_core.testing.translator import SmallTranslator
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -57,7 +57,8 @@ def logit_cosine(first: Tensor, second: Tensor, batch_size: int) -> Tensor:
 
     def cosine(first: Tensor, second: Tensor) -> Tensor:
         a, b = (x.reshape(-1, size * x.shape[1]) for x in (first, second))
-        return ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).clamp(-1.0, 1.0)
+        cosines: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+        return cosines.clamp(-1.0, 1.0)
 
     return _by_rows(cosine, first[: count * size], second[: count * size], multiple=size)
 

@@ -1,4 +1,4 @@
-"""The network behind :func:`llt_core.testing.small_translator`; importing it imports torch."""
+"""The network behind :func:`llt_core.testing.small_translator`: importing it imports torch."""
 
 from __future__ import annotations
 
