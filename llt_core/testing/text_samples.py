@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llt_core.interfaces import Batch, Examples, Task, TaskDescription, parameter
+from llt_core.interfaces import Batch, BatchUnit, Examples, Task, TaskDescription, parameter
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,26 @@ class TinyPairs(Examples):
         following = target[:, 1:]
         weight = int((following != PADDING).sum())
         return Batch({"source": source, "target": target[:, :-1]}, following, weight)
+
+    def slices(
+        self,
+        batch_size: int,
+        *,
+        unit: BatchUnit = "examples",
+        generator: torch.Generator | None = None,
+        drop_last: bool = False,
+    ) -> Iterator[Tensor]:
+        """Yield the index tensors of one pass; the size counts pairs, or places of the target."""
+        import torch
+
+        if unit == "examples":
+            yield from super().slices(batch_size, generator=generator, drop_last=drop_last)
+            return
+        n, longest = len(self), self.target.shape[1] - 1
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        for index in torch.split(order, max(1, batch_size // longest)):
+            if not drop_last or len(index) == max(1, batch_size // longest):
+                yield index
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return what ``tokens`` say: one letter a word, nothing from the end on."""
