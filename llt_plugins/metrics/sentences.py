@@ -52,14 +52,9 @@ def draw_sentences(
     task = context.task
     examples = context.examples(split, samples)
     size = context.at_once(len(examples)) // 2 or 1
-    pieces: list[tuple[Tensor, Tensor | None, float | None]] = []
-    if mixtures is None:
-        pieces = [(index, None, None) for index in torch.split(torch.arange(len(examples)), size)]
-    for mixture in mixtures or ():
-        halves = zip(*(torch.split(x, size) for x in (mixture.first, mixture.second)), strict=True)
-        pieces += [(first, second, mixture.share) for first, second in halves]
+    everything = torch.arange(len(examples))
     drawn = []
-    for first, second, share in pieces:
+    for first, second, draws, share in _pieces(mixtures or [everything], size, generator):
         both = first if second is None else torch.cat([first, second])
         batch = examples.batch(both).to(context.device, context.dtype)
         inputs, owners = batch.inputs, task.owners(batch)
@@ -68,12 +63,27 @@ def draw_sentences(
                 f"the inputs of a text are {type(inputs).__name__}, expected a mapping of the "
                 "keywords source and target to tokens"
             )
-        draws = torch.rand(len(first), generator=generator).to(batch.targets.device)
-        rows = torch.arange(batch.weight, device=draws.device) if owners is None else owners
-        chosen = chosen_terms(rows, len(first), draws)
+        rows = torch.arange(batch.weight) if owners is None else owners.cpu()
+        chosen = chosen_terms(rows, len(first), draws).to(batch.targets.device)
         sentences = Sentences(inputs, share, task.describe().padding)
         drawn.append(Drawn(sentences, batch, chosen))
     return drawn
+
+
+def _pieces(
+    drawn: Sequence[Mixture | Tensor], size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor, float | None]]:
+    """Yield few sentences at a time: their positions, partners, a draw for each, and λ."""
+    import torch
+
+    for one in drawn:
+        if isinstance(one, torch.Tensor):
+            first, second, share = one, None, None
+        else:
+            first, second, share = one.first, one.second, one.share
+        draws = torch.rand(len(first), generator=generator)
+        for part in torch.split(torch.arange(len(first)), size):
+            yield first[part], None if second is None else second[part], draws[part], share
 
 
 def sentence_outputs(context: MeasureContext, index: int, drawn: Sequence[Drawn]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,9 +82,9 @@ class Bleu:
             sums = self.counts[chosen].sum(axis=0)
             scores.append(_score(sums))
             ratio = _ratio(sums)
-            ratios.append(math.nan if ratio is None else ratio)
-        spread = float(np.std(ratios, ddof=1))
-        return Spread(float(np.std(scores, ddof=1)), spread if math.isfinite(spread) else 0.0)
+            if ratio is not None:
+                ratios.append(ratio)
+        return Spread(_spread(scores), _spread(ratios))
 
 
 def bleu(texts: Sequence[str], references: Sequence[str], *, tokenize: str = "13a") -> Bleu:
@@ -152,6 +151,11 @@ def _score(sums: Floats) -> float:
 def _rounded(score: float) -> float:
     """Return a score without the rounding of logarithms: 100 is 100."""
     return round(float(score), 10)
+
+
+def _spread(values: list[float]) -> float:
+    """Return the standard deviation, exactly 0 where nothing differs."""
+    return 0.0 if len(set(values)) < 2 else float(np.std(values, ddof=1))
 
 
 def _ratio(sums: Floats) -> float | None:
