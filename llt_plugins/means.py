@@ -1,4 +1,4 @@
-"""The standard error of a mean over examples."""
+"""The standard error of a mean over examples, or over terms of which examples have several."""
 
 from __future__ import annotations
 
@@ -12,23 +12,38 @@ _ROUNDING = 1e-12
 """A spread this small, relative to the largest term, is rounding."""
 
 
-def standard_error(terms: Tensor) -> float | None:
-    """Return the standard error ``s/√n`` of the mean of n independent terms, n − 1 in s².
+def standard_error(terms: Tensor, owners: Tensor | None = None) -> float | None:
+    """Return the standard error of the mean of n terms.
 
-    None where the terms say nothing about it: for fewer than two of them, and where all are
-    equal. A model that is right on all of 24 examples is not known to be right everywhere,
-    so zero would claim too much.
+    Independent terms: ``s/√n``, n − 1 in s². Terms of one example, such as the tokens of a
+    sentence, vary together; then the mean is a ratio of two sums over the G examples, that of
+    their terms and that of their counts, ``x̄ = Σ S_g / Σ n_g``, and to first order its error is
+
+        ``√( G/(G−1) · Σ_g (S_g − x̄ n_g)² ) / n``
+
+    (Cochran 1977, eq. 6.13, without the finite-population correction; the cluster-robust
+    variance of Liang and Zeger 1986). With one term to an example this is ``s/√n`` again. With
+    few examples, or a few very long ones, it is too small.
+
+    None where the terms say nothing about it: for fewer than two examples, and where the
+    terms are all equal. A model that is right on all of 24 examples is not known to be right
+    everywhere, so zero would claim too much.
 
     Parameters
     ----------
     terms
         Float64, shape ``(n,)``.
+    owners
+        The example that each term belongs to, int64, shape ``(n,)``; None where each is one.
 
     Examples
     --------
     >>> import torch
-    >>> standard_error(torch.tensor([1.0, 2.0, 3.0, 2.0]).double())
+    >>> terms = torch.tensor([1.0, 2.0, 3.0, 2.0]).double()
+    >>> standard_error(terms)
     0.408248290463863
+    >>> standard_error(terms, torch.tensor([0, 0, 1, 1]))
+    0.5
     >>> standard_error(torch.ones(24).double()) is None
     True
     """
@@ -37,4 +52,13 @@ def standard_error(terms: Tensor) -> float | None:
     spread = float(terms.std(correction=1))
     if spread <= _ROUNDING * float(terms.abs().max()):
         return None
-    return spread / math.sqrt(len(terms))
+    if owners is None:
+        return spread / math.sqrt(len(terms))
+    import torch
+
+    _, numbers = torch.unique(owners.to(terms.device), return_inverse=True)
+    count = int(numbers.max()) + 1
+    if count < 2:
+        return None
+    excess = terms.new_zeros(count).index_add(0, numbers, terms - terms.mean())
+    return math.sqrt(count / (count - 1) * float(excess.square().sum())) / len(terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -28,6 +28,16 @@ def _children(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_children()]
 
 
+def _embeddings(model: nn.Module) -> list[str]:
+    from torch import nn
+
+    return [name for name, layer in model.named_modules() if isinstance(layer, nn.Embedding)]
+
+
+_LOGITS = 1 << 25
+"""Numbers that the outputs for one batch of texts may hold: 128 MB in float32."""
+
+
 @dataclass
 class MeasureContext:
     """Everything a metric may use.
@@ -50,6 +60,8 @@ class MeasureContext:
         Call ``report(done, total)`` now and then; the progress line shows it.
     probe
         Names the layers of a model that are worth comparing, in forward order.
+    embed
+        Names the layers of a model that turn tokens into vectors; none for images.
     memories
         What :meth:`remember` keeps, one mapping for each model.
     """
@@ -63,6 +75,7 @@ class MeasureContext:
     dtype: torch.dtype | None = None
     report: Callable[[int, int], None] = _ignore
     probe: Callable[[nn.Module], list[str]] = _children
+    embed: Callable[[nn.Module], list[str]] = _embeddings
     memories: tuple[dict[Hashable, Any], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +116,15 @@ class MeasureContext:
         """Return the names of the layers to compare, in forward order."""
         return self.probe(self.models[model_index])
 
+    def embeddings(self, model_index: int = 0) -> list[str]:
+        """Return the names of the layers that turn tokens into vectors."""
+        return self.embed(self.models[model_index])
+
+    @property
+    def counted(self) -> str:
+        """What the mean loss averages over, for :attr:`Measurement.counted`."""
+        return "tokens" if self.task.describe().modality == "text" else "samples"
+
     def generator(self) -> torch.Generator:
         """Return a fresh CPU generator seeded for this measurement.
 
@@ -140,13 +162,59 @@ class MeasureContext:
         chosen = torch.randperm(len(examples), generator=generator)[:samples]
         return examples.subset(chosen.sort().values)
 
+    def at_once(self, batch_size: int) -> int:
+        """Return how many of ``batch_size`` examples pass a model together.
+
+        All images; fewer texts where their logits would take more than 128 MB.
+        """
+        described = self.task.describe()
+        if described.modality == "text":
+            batch_size = min(batch_size, _LOGITS // (described.input_shape[0] * described.outputs))
+        return max(1, batch_size)
+
+    def chunks(
+        self, split: str, samples: int | None = None, batch_size: int = 512
+    ) -> Iterator[Batch]:
+        """Yield seeded samples of ``split`` in order, as batches on the device.
+
+        The terms of all batches then come in the order of their examples, however those bucket
+        their own batches. See :meth:`at_once` for how many a batch holds.
+        """
+        for _, batch in self._chunks(split, samples, batch_size):
+            yield batch
+
+    def _chunks(
+        self, split: str, samples: int | None, batch_size: int
+    ) -> Iterator[tuple[int, Batch]]:
+        """Yield each batch after the number of its first example."""
+        import torch
+
+        examples = self.examples(split, samples)
+        for index in torch.split(torch.arange(len(examples)), self.at_once(batch_size)):
+            yield int(index[0]), examples.batch(index).to(self.device, self.dtype)
+
     def batches(self, split: str, samples: int | None = None, batch_size: int = 256) -> list[Batch]:
         """Return seeded samples of ``split`` as a fixed list of micro-batches on the device."""
-        examples = self.examples(split, samples)
-        return [
-            examples.batch(index).to(self.device, self.dtype)
-            for index in examples.slices(batch_size)
-        ]
+        return list(self.chunks(split, samples, batch_size))
+
+    def owners(self, split: str, samples: int | None = None) -> Tensor | None:
+        """Return the example that each term of a pass belongs to: int64, CPU, ``(T,)``, ascending.
+
+        None: every term is an example of its own (see :meth:`Task.owners`). Terms are in the
+        order of :meth:`scores` and :meth:`chunks`.
+        """
+        return self.remember(("owners", split, samples), lambda: self._own(split, samples))
+
+    def _own(self, split: str, samples: int | None) -> Tensor | None:
+        import torch
+
+        parts = []
+        for first, batch in self._chunks(split, samples, 512):
+            rows = self.task.owners(batch)
+            if rows is None:
+                return None
+            parts.append(first + rows.cpu())
+        return torch.cat(parts)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean loss of ``model`` on ``batch``, differentiable."""
@@ -156,7 +224,7 @@ class MeasureContext:
         """Return per-term scores of one model over a whole split, computed once.
 
         Keys are those of :meth:`Task.evaluate`; each tensor has shape ``(T,)`` in float64
-        on the CPU. Metrics measured together share the pass.
+        on the CPU, example after example. Metrics measured together share the pass.
         """
         return self.remember(
             ("scores", split), lambda: self._score(split, model_index, batch_size), model_index
@@ -165,15 +233,12 @@ class MeasureContext:
     def _score(self, split: str, model_index: int, batch_size: int) -> dict[str, Tensor]:
         import torch
 
-        model, examples = self.models[model_index], self.examples(split)
+        model, count = self.models[model_index], len(self.examples(split))
         parts: dict[str, list[Any]] = {}
-        done = 0
         with torch.no_grad():
-            for index in examples.slices(batch_size):
-                batch = examples.batch(index).to(self.device, self.dtype)
+            for first, batch in self._chunks(split, None, batch_size):
                 scored = self.task.evaluate(forward(model, batch), batch)
                 for name, values in scored.items():
                     parts.setdefault(name, []).append(values.double().cpu())
-                done += len(index)
-                self.report(done, len(examples))
+                self.report(min(first + batch_size, count), count)
         return {name: torch.cat(values) for name, values in parts.items()}

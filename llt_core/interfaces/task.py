@@ -112,6 +112,24 @@ class Task(Component):
         found: Tensor = outputs
         return found
 
+    def owners(self, batch: Batch) -> Tensor | None:
+        """Return the row of ``batch`` that each term belongs to, int64 ``(batch.weight,)``.
+
+        Terms of one example (the tokens of a sentence) vary together, so that standard errors
+        must count examples, not terms. None: every term is an example of its own. The default
+        reads targets of one axis so, and of targets ``(B, T, …)`` takes the rows of those that
+        are not padding, in row-major order; override it where terms are other than these.
+        """
+        import torch
+
+        targets, padding = batch.targets, self.describe().padding
+        if targets.ndim < 2:
+            return None
+        everything = torch.ones_like(targets, dtype=torch.bool)
+        counted = everything if padding is None else targets != padding
+        rows = counted.nonzero()[:, 0]
+        return rows if len(rows) == batch.weight else None
+
 
 @lru_cache(maxsize=256)
 def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:

@@ -15,6 +15,7 @@ from llt_core.testing.metric import MetricConformance
 from llt_core.testing.perturbation import PerturbationConformance
 from llt_core.testing.samples import TinyImages, small_network
 from llt_core.testing.task import TaskConformance
+from llt_core.testing.text_samples import TinyTexts, small_translator
 
 __all__ = [
     "ArchitectureConformance",
@@ -23,5 +24,7 @@ __all__ = [
     "PerturbationConformance",
     "TaskConformance",
     "TinyImages",
+    "TinyTexts",
     "small_network",
+    "small_translator",
 ]

@@ -17,6 +17,7 @@ from llt_core.testing.checks import (
 )
 from llt_core.testing.component import ComponentConformance
 from llt_core.testing.samples import TinyImages, small_network
+from llt_core.testing.text_samples import small_translator
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,14 +29,21 @@ ADVICE = "leave everything as you found it, also when you return early or raise"
 
 
 class MetricConformance(ComponentConformance):
-    """Subclass it and set ``component``; set ``task`` and ``model`` where images do not fit."""
+    """Subclass it and set ``component``; set ``task`` where images do not fit.
+
+    ``task = TinyTexts()`` tries the metric on a translation; override ``model`` where your
+    task wants networks of another kind.
+    """
 
     component: ClassVar[Metric]
     task: ClassVar[Task] = TinyImages()
 
     def model(self, seed: int) -> nn.Module:
         """Return a small network for ``task``, in eval mode, initialised from ``seed``."""
-        return small_network(self.task.describe(), seed)
+        described = self.task.describe()
+        if described.modality == "text":
+            return small_translator(described, seed)
+        return small_network(described, seed)
 
     def context(self, seed: int = 11) -> MeasureContext:
         """Return fresh models and data, as many models as the scope asks for."""

@@ -174,6 +174,7 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             sample_seed=seed_from("samples", first.task.name),
             device=job.device,
             probe=parts.architecture.probes,
+            embed=parts.architecture.embeddings,
         )
         data = describe_data(parts.task, splits, job.data_root)
         origin = partial(job.origin, first, thread_count, data)

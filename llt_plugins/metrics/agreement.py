@@ -15,7 +15,14 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.outputs import broken_outputs, correct_of, mean_over, outputs
+from llt_plugins.metrics.outputs import (
+    SAMPLES,
+    broken_outputs,
+    compared,
+    correct_of,
+    mean_over,
+    outputs,
+)
 from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
@@ -26,13 +33,16 @@ class _PairOfPredictions(Metric):
     """The mean over a whole split of a term that compares the outputs of two models.
 
     On the training split the mean is exact. Any other split is a sample of the population:
-    the standard error is that of a mean of independent terms, unknown where all are equal.
+    the standard error is that of a mean of independent terms, unknown where all are equal. The
+    terms of texts are target tokens, each predicted from the true ones before it; the error
+    then counts sentences (:func:`llt_plugins.means.standard_error`).
     """
 
     scope: ClassVar[Scope] = "pair"
-    needs: ClassVar[Needs] = Needs(splits=("test",), modalities=frozenset({"image"}))
+    needs: ClassVar[Needs] = Needs(splits=("test",))
 
     split: str = parameter("test", description="Split whose examples are predicted")
+    samples: int | None = parameter(None, ge=2, description=SAMPLES, unit="samples")
 
     def splits(self) -> tuple[str, ...]:
         """Return the one split that ``split`` names."""
@@ -50,21 +60,23 @@ class _PairOfPredictions(Metric):
         """Return more details to store."""
         return {}
 
-    counted: ClassVar[str] = "samples"
+    counted: ClassVar[str | None] = None
+    """What the terms are, where they are not those of the loss."""
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean; every model is run once, however many pairs it is part of."""
-        first, second = (outputs(context, self.split, index) for index in (0, 1))
-        if (reason := broken_outputs(context, self.split)) is not None:
+        samples = compared(context, self.split, self.samples)
+        first, second = (outputs(context, self.split, index, samples) for index in (0, 1))
+        if (reason := broken_outputs(context, self.split, samples)) is not None:
             return nothing(self.returns, "not_finite", reason, split=self.split)
         terms = self.terms(context, first, second)
         if terms.isnan().any():
             reason = "the outputs of a model are all zero"
             return nothing(self.returns, "undefined", reason, split=self.split)
-        found = mean_over(self.split, terms)
+        found = mean_over(context, self.split, terms, samples, self.counted)
         found["details"] |= self.facts(context, first, second)
         (quantity,) = self.returns
-        return [Measurement(name=quantity.name, unit=quantity.unit, counted=self.counted, **found)]
+        return [Measurement(name=quantity.name, unit=quantity.unit, **found)]
 
 
 class Agreement(_PairOfPredictions):
@@ -140,8 +152,8 @@ class LogitCosine(_PairOfPredictions):
     Pitfalls: adding a constant to all logits of an example changes no prediction but does
     change the cosine; examples with large logits count most; and the value depends weakly
     on the batch size. The standard error on a test split is that of a mean over batches
-    (`n` counts these), unknown when there is only one. Cost: one pass over the split per
-    model.
+    (`n` counts these), unknown when there is only one. Of texts a batch is 128 target tokens,
+    one sentence after the other. Cost: one pass over the split per model.
     """
 
     summary = "Cosine of the logits of two models, flattened per batch"
@@ -215,4 +227,5 @@ class PredictionChurn(_PairOfPredictions):
         return {"accuracies": [100.0 * a, 100.0 * b], "if_independent": 100.0 * by_chance}
 
     def _correct(self, context: MeasureContext) -> list[Tensor]:
-        return [correct_of(context, self.split, index) for index in (0, 1)]
+        samples = compared(context, self.split, self.samples)
+        return [correct_of(context, self.split, index, samples) for index in (0, 1)]

@@ -15,7 +15,9 @@ from llt_core.interfaces import (
     parameter,
 )
 from llt_plugins.metrics.outputs import (
+    SAMPLES,
     broken_outputs,
+    compared,
     correct_of,
     error_over,
     mean_over,
@@ -43,11 +45,13 @@ class CalibrationError(Metric):
     floor nothing can be told. The standard error (delta method over examples) covers
     sampling, not this bias, and is unknown where all examples say the same. On a training
     split that is fitted, confidence and accuracy both approach 100 and the error vanishes
-    without meaning much. Cost: one pass over the split.
+    without meaning much. Of texts the predictions are those of target tokens given the true
+    ones before them; errors count sentences, but `floor` takes tokens for independent. Cost:
+    one pass over the split.
     """
 
     summary = "Expected calibration error: mean gap between confidence and accuracy"
-    needs = Needs(splits=("test",), modalities=frozenset({"image"}))
+    needs = Needs(splits=("test",))
     returns = (
         Quantity(
             name="calibration_error",
@@ -69,6 +73,7 @@ class CalibrationError(Metric):
     )
 
     split: str = parameter("test", description="Split whose examples are predicted")
+    samples: int | None = parameter(None, ge=2, description=SAMPLES, unit="samples")
     bins: int = parameter(15, ge=1, description="Number of bins of confidence", unit="bins")
 
     @classmethod
@@ -87,37 +92,53 @@ class CalibrationError(Metric):
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the three errors, the binned ones with their reliability diagrams."""
         from llt_plugins.similarity.calibration import calibration
+        from llt_plugins.similarity.predictions import confidences
 
-        if (reason := broken_outputs(context, self.split)) is not None:
+        samples = compared(context, self.split, self.samples)
+        if (reason := broken_outputs(context, self.split, samples)) is not None:
             return nothing(self.returns, "not_finite", reason, split=self.split)
-        confidence = outputs(context, self.split).double().softmax(1).amax(1)
-        correct = correct_of(context, self.split)
-        by_width = calibration(confidence, correct, bins=self.bins, binning="width")
-        by_mass = calibration(confidence, correct, bins=self.bins, binning="mass")
-        excess: dict[str, Any] = mean_over(self.split, 100.0 * (confidence - correct))
+        confidence = confidences(outputs(context, self.split, samples=samples))
+        correct = correct_of(context, self.split, samples=samples)
+        options: dict[str, Any] = {
+            "bins": self.bins,
+            "owners": context.owners(self.split, samples),
+        }
+        by_width = calibration(confidence, correct, binning="width", **options)
+        by_mass = calibration(confidence, correct, binning="mass", **options)
+        gap = 100.0 * (confidence - correct)
+        excess: dict[str, Any] = mean_over(context, self.split, gap, samples)
         excess["details"] |= {
             "confidence": 100.0 * float(confidence.mean()),
             "accuracy": 100.0 * float(correct.mean()),
         }
         return [
-            self._binned("calibration_error", "width", len(confidence), by_width),
-            self._binned("calibration_error_adaptive", "counts", len(confidence), by_mass),
+            self._binned(context, "calibration_error", "width", by_width, samples),
+            self._binned(context, "calibration_error_adaptive", "counts", by_mass, samples),
             Measurement(name="calibration_error_overconfidence", unit="percent", **excess),
         ]
 
-    def _binned(self, name: str, equal: str, n: int, found: Calibration) -> Measurement:
+    def _binned(
+        self,
+        context: MeasureContext,
+        name: str,
+        equal: str,
+        found: Calibration,
+        samples: int | None,
+    ) -> Measurement:
         """Return the error of one way to bin, with its reliability diagram.
 
         ``equal`` says what the bins have in common.
         """
         filled = found.count > 0
-        error = error_over(self.split, None if found.spread is None else 100.0 * found.spread)
+        spread = None if found.spread is None else 100.0 * found.spread
+        error = error_over(context, self.split, spread, samples)
         error["details"] |= {"bins": self.bins, "floor": 100.0 * found.floor}
         return Measurement(
             name=name,
             value=100.0 * found.error,
             unit="percent",
-            n=n,
+            n=int(found.count.sum()),
+            counted=context.counted,
             arrays={
                 "confidence": 100.0 * found.confidence[filled].numpy(),
                 "accuracy": 100.0 * found.accuracy[filled].numpy(),

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
-from llt_core.interfaces import Figure, MeasureContext, Measurement, Quantity, parameter
+from llt_core.interfaces import (
+    Figure,
+    MeasureContext,
+    Measurement,
+    Quantity,
+    TaskDescription,
+    parameter,
+)
 from llt_plugins.metrics.representations import PairOfRepresentations, Side
 
 if TYPE_CHECKING:
@@ -36,6 +43,15 @@ class Cka(PairOfRepresentations):
     out of the mean and named in `details["undefined_layers"]`: means over different layers
     do not compare.
 
+    *Texts.* Tokens cannot be mixed, but what the token embeddings make of them can: behind
+    these layers (`Architecture.embeddings`) two sentences are added with shares λ and 1 − λ,
+    position by position (Guo, Mao and Zhang 2019). The network sees the tokens of the first,
+    so the mixture has its length and its masks; what the second has beyond that is cut off,
+    and where it is shorter the vector of padding takes part. An input of softmax and logits is
+    one target token of one sentence, drawn with the seed, given all before it; an input of
+    layers is a sentence, the mean over those positions that hold a token. A vocabulary is wide,
+    so texts are debiased by default too. Mixing costs two passes instead of one.
+
     *Error.* The standard error is that of other inputs drawn in the same way (infinitesimal
     jackknife; by batch of mixtures where that is larger). Biased CKA is moreover too large
     by its bias, which is not in the error. For unrelated representations the error is too
@@ -62,7 +78,7 @@ class Cka(PairOfRepresentations):
     )
 
     debiased: bool | None = parameter(
-        None, description="Use unbiased HSIC; null: for layers yes, for outputs no"
+        None, description="Use unbiased HSIC; null: for layers and texts yes, for others no"
     )
     bootstrap: int = parameter(
         0,
@@ -77,7 +93,8 @@ class Cka(PairOfRepresentations):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.minibatch is not None and not self._debias:
+        debiased = self.features == "layers" if self.debiased is None else self.debiased
+        if self.minibatch is not None and not debiased:
             raise ValueError("minibatch averages unbiased HSIC: set debiased = true with it")
         if self.bootstrap and (self.features == "layers" or self.minibatch is not None):
             raise ValueError("bootstrap works on outputs, all at once: set bootstrap = 0 here")
@@ -86,6 +103,12 @@ class Cka(PairOfRepresentations):
         if self.compat and (self.inputs, self.features == "layers") != ("mixup", False):
             raise ValueError("compat = reference is about mixup and outputs: keep these")
         return self
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse to reproduce on texts what the published code did with images."""
+        if task.modality == "text" and self.compat is not None:
+            return "compat = reference is about images, and the task gives text: leave it out"
+        return super().refuses(task)
 
     @classmethod
     def minimal(cls) -> Self:
@@ -98,19 +121,21 @@ class Cka(PairOfRepresentations):
             return [self._as_in_the_reference(context)]
         first, second = (self.side(context, index) for index in (0, 1))
         if self.features == "layers":
-            return [self._of_layers(first, second)]
-        similarity = self._compare(first, second)
-        return [self._result(similarity, self._error(context, first, second, similarity))]
+            return [self._of_layers(context, first, second)]
+        similarity = self._compare(context, first, second)
+        error = self._error(context, first, second, similarity)
+        return [self._result(context, similarity, error)]
 
-    @property
-    def _debias(self) -> bool:
-        return self.features == "layers" if self.debiased is None else self.debiased
+    def _debias(self, context: MeasureContext) -> bool:
+        if self.debiased is not None:
+            return self.debiased
+        return self.features == "layers" or context.task.describe().modality == "text"
 
-    def _compare(self, first: Side, second: Side) -> Similarity:
+    def _compare(self, context: MeasureContext, first: Side, second: Side) -> Similarity:
         from llt_plugins.similarity.cka import cka
 
         (x,), (y,) = first.layers.values(), second.layers.values()
-        return cka(x, y, debiased=self._debias, groups=first.groups)
+        return cka(x, y, debiased=self._debias(context), groups=first.groups)
 
     def _error(
         self, context: MeasureContext, first: Side, second: Side, similarity: Similarity
@@ -125,7 +150,7 @@ class Cka(PairOfRepresentations):
         assert isinstance(x, Representation)
         assert isinstance(y, Representation)
         return bootstrap_standard_error(
-            x, y, context.generator(), debiased=self._debias, replicates=self.bootstrap
+            x, y, context.generator(), debiased=self._debias(context), replicates=self.bootstrap
         )
 
     def _as_in_the_reference(self, context: MeasureContext) -> Measurement:
@@ -137,15 +162,16 @@ class Cka(PairOfRepresentations):
             first, second = (
                 Side(self.represent(context, index, batches), groups) for index in (0, 1)
             )
-            found.append(self._compare(first, second))
+            found.append(self._compare(context, first, second))
         there, back = found
         if there.reason or back.reason:
-            return self._result(there if there.reason else back, None)
+            return self._result(context, there if there.reason else back, None)
         error = 0.5 * (there.standard_error**2 + back.standard_error**2) ** 0.5
         more = {"compat": "reference", "there": there.value, "back": back.value}
-        return self._result(there, error, value=0.5 * (there.value + back.value), details=more)
+        value = 0.5 * (there.value + back.value)
+        return self._result(context, there, error, value=value, details=more)
 
-    def _of_layers(self, first: Side, second: Side) -> Measurement:
+    def _of_layers(self, context: MeasureContext, first: Side, second: Side) -> Measurement:
         """Return the mean over the layers both models have, and the matrix of all pairs."""
         import numpy as np
 
@@ -155,7 +181,7 @@ class Cka(PairOfRepresentations):
         matrix = cka_matrix(
             list(first.layers.values()),
             list(second.layers.values()),
-            debiased=self._debias,
+            debiased=self._debias(context),
             groups=first.groups,
         )
         same = {
@@ -194,11 +220,12 @@ class Cka(PairOfRepresentations):
         if absent:
             more["undefined_layers"] = absent
         return self._result(
-            total, total.standard_error, details=more, arrays=arrays, figures=figures
+            context, total, total.standard_error, details=more, arrays=arrays, figures=figures
         )
 
     def _result(
         self,
+        context: MeasureContext,
         similarity: Similarity,
         error: float | None,
         value: float | None = None,
@@ -210,7 +237,7 @@ class Cka(PairOfRepresentations):
             "split": self.split,
             "features": self.features,
             "kernel": self.kernel,
-            "debiased": self._debias,
+            "debiased": self._debias(context),
             "inputs": self.inputs,
             "error_kind": "bootstrap over inputs" if self.bootstrap else "jackknife over inputs",
         }
@@ -226,6 +253,7 @@ class Cka(PairOfRepresentations):
             value=similarity.value if value is None else value,
             standard_error=error,
             n=similarity.n,
+            counted="samples" if self.features == "layers" else context.counted,
             details=said,
             **more,
         )

@@ -15,11 +15,12 @@ from llt_core.interfaces import (
     Measurement,
     Metric,
     Needs,
+    RequestError,
     Scope,
     forward,
     parameter,
 )
-from llt_plugins.metrics.connectivity_results import SPLITS, measurements
+from llt_plugins.metrics.connectivity_results import SPLITS, Terms, measurements
 from llt_plugins.metrics.recalibration import mixed_minibatches
 from llt_plugins.metrics.statuses import broken_weights, nothing
 
@@ -95,7 +96,7 @@ class Connectivity(Metric):
             ts,
             values,
             [self._stored(context, index) for index in range(2)],
-            {split: self._sampled(context, split) for split in SPLITS},
+            {split: self._terms(context, split) for split in SPLITS},
             {"batch_norm": self.batch_norm, "align": self.align} | details,
             arrays,
         )
@@ -119,12 +120,25 @@ class Connectivity(Metric):
         return None
 
     def ends(self, context: MeasureContext) -> tuple[nn.Module, nn.Module]:
-        """Return both models, the second one aligned if asked."""
+        """Return both models, the second one aligned if asked.
+
+        Raises
+        ------
+        RequestError
+            The units of the models cannot be followed.
+        """
         first, second = context.models
         if self.align == "weights":
             from llt_plugins.paths.alignment import align
 
-            aligned = align(first, second).model
+            try:
+                aligned = align(first, second).model
+            except ValueError as error:
+                raise RequestError(
+                    str(error),
+                    expected="a chain of layers or a residual network",
+                    next_step="measure with align = none",
+                ) from error
             self._refuse_other_function(context, second, aligned)
             second = aligned
         return first, second
@@ -147,10 +161,11 @@ class Connectivity(Metric):
                 "followed rightly; measure with align = 'none'"
             )
 
-    def _sampled(self, context: MeasureContext, split: str) -> bool:
-        """Say whether the examples are a sample: always for test, for train where a part is."""
+    def _terms(self, context: MeasureContext, split: str) -> Terms:
+        """Say what is scored: always a sample for test, for train where a part of it is."""
         count = len(context.examples(split, self.samples))
-        return split == "test" or count < len(context.examples(split))
+        sampled = split == "test" or count < len(context.examples(split))
+        return Terms(sampled, context.owners(split, self.samples), context.counted)
 
     def _stored(self, context: MeasureContext, index: int) -> SplitScores:
         """Return the scores of one model as it is."""
@@ -203,9 +218,7 @@ class Connectivity(Metric):
         yield from map(_channels_last, mixed_minibatches(context, None, self.batch_size, generator))
 
     def _scores(self, context: MeasureContext, split: str) -> Iterator[Score]:
-        examples = context.examples(split, self.samples)
-        for index in examples.slices(512):
-            batch = examples.batch(index).to(context.device, context.dtype)
+        for batch in context.chunks(split, self.samples):
             yield partial(_score, context, _channels_last(batch))
 
 

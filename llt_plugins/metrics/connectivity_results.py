@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llt_core.interfaces import Figure, Measurement, Quantity
@@ -28,6 +29,25 @@ _SUMMARIES: dict[str, tuple[str, str, _Direction]] = {
     "_peak": ("peak", "Minus the largest {what} between the ends", "higher"),
 }
 """Suffix of a quantity → field of the summary, description, direction."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the scores of a split are scores of.
+
+    Attributes
+    ----------
+    sampled
+        Whether its examples are a sample of what the numbers are about.
+    owners
+        The example of each term, ``(N,)``; None where each is one.
+    counted
+        What the terms are called.
+    """
+
+    sampled: bool
+    owners: Tensor | None = None
+    counted: str = "samples"
 
 
 def quantities(name: str) -> tuple[Quantity, ...]:
@@ -64,7 +84,7 @@ def measurements(
     ts: Sequence[float],
     values: Mapping[str, Mapping[str, Tensor]],
     stored: Sequence[SplitScores],
-    sampled: Mapping[str, bool],
+    terms: Mapping[str, Terms],
     details: dict[str, Any],
     arrays: dict[str, Any],
 ) -> list[Measurement]:
@@ -78,8 +98,8 @@ def measurements(
         Split → kind → float64, shape ``(len(ts), N)``; a kind the task does not give is missing.
     stored
         Scores of the two ends as they are stored.
-    sampled
-        Split → whether its examples are a sample of what the numbers are about.
+    terms
+        Split → what its scores are scores of.
     """
     from llt_plugins.paths.evaluation import summarise
 
@@ -89,9 +109,10 @@ def measurements(
         for kind in UNITS:
             if kind in values[split]:
                 rows = values[split][kind]
-                summary = summarise(ts, rows, sampled=sampled[split])
+                of = terms[split]
+                summary = summarise(ts, rows, sampled=of.sampled, owners=of.owners)
                 summaries[split, kind] = summary
-                results += _summed(name, split, kind, ts, rows, summary, sampled[split])
+                results += _summed(name, split, kind, ts, rows, summary, of)
             else:
                 results += _undefined(name, split, kind)
     star = summaries.get(("train", "error")) or summaries["train", "loss"]
@@ -99,7 +120,7 @@ def measurements(
         _plain(f"{name}_t", star.t, len(ts), "points"),
         _plain(f"{name}_length", path.length(), path.bends, "bends"),
     ]
-    arrays = _arrays(ts, values, stored, sampled) | arrays
+    arrays = _arrays(ts, values, stored, terms) | arrays
     own = {"points": len(ts), "distance": _finite(path.distance()), "ends": _ends(arrays)}
     first = results[0].model_copy(
         update={
@@ -123,7 +144,7 @@ def _summed(
     ts: Sequence[float],
     rows: Tensor,
     summary: Summary,
-    sampled: bool,
+    terms: Terms,
 ) -> list[Measurement]:
     shared: dict[str, Any] = {"split": split}
     broken = [
@@ -135,7 +156,7 @@ def _summed(
     results = []
     for suffix, (attribute, _, _) in _SUMMARIES.items():
         estimate: Estimate = getattr(summary, attribute)
-        details = shared | {"error_kind": _error_kind(estimate.error, sampled)}
+        details = shared | {"error_kind": _error_kind(estimate.error, terms)}
         results.append(
             Measurement(
                 name=_prefix(name, split, kind) + suffix,
@@ -143,16 +164,18 @@ def _summed(
                 standard_error=estimate.error,
                 unit=UNITS[kind],
                 n=rows.shape[1],
+                counted=terms.counted,
                 details=details | ({} if suffix else {"t": _finite(summary.t)}),
             )
         )
     return results
 
 
-def _error_kind(error: float | None, sampled: bool) -> str:
-    if not sampled:
+def _error_kind(error: float | None, terms: Terms) -> str:
+    if not terms.sampled:
         return "exact over the split"
-    return "sampling of the split (paired)" if error is not None else "unknown"
+    how = "paired" if terms.owners is None else "paired, by example"
+    return f"sampling of the split ({how})" if error is not None else "unknown"
 
 
 def _undefined(name: str, split: str, kind: str) -> list[Measurement]:
@@ -178,7 +201,7 @@ def _arrays(
     ts: Sequence[float],
     values: Mapping[str, Mapping[str, Tensor]],
     stored: Sequence[SplitScores],
-    sampled: Mapping[str, bool],
+    terms: Mapping[str, Terms],
 ) -> dict[str, Any]:
     """Return the mean scores along the path, their standard errors, and the stored ends."""
     import numpy as np
@@ -191,8 +214,8 @@ def _arrays(
             ends = [float(end[split][kind].mean()) for end in stored]
             arrays[f"{split}_{kind}"] = rows.mean(dim=1).numpy()
             arrays[f"{split}_{kind}_stored"] = np.asarray(ends)
-            if sampled[split]:
-                arrays[f"{split}_{kind}_se"] = standard_errors(rows)
+            if terms[split].sampled:
+                arrays[f"{split}_{kind}_se"] = standard_errors(rows, terms[split].owners)
     return arrays
 
 

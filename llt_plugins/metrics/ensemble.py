@@ -14,7 +14,15 @@ from llt_core.interfaces import (
     TaskDescription,
     parameter,
 )
-from llt_plugins.metrics.outputs import broken_outputs, correct_of, judge, mean_over, outputs
+from llt_plugins.metrics.outputs import (
+    SAMPLES,
+    broken_outputs,
+    compared,
+    correct_of,
+    judge,
+    mean_over,
+    outputs,
+)
 from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
@@ -25,10 +33,11 @@ class _Ensemble(Metric):
     """A mean over a split of a term of K models and of the mean of their softmax outputs."""
 
     scope: ClassVar[Scope] = "set"
-    needs: ClassVar[Needs] = Needs(splits=("test",), modalities=frozenset({"image"}))
+    needs: ClassVar[Needs] = Needs(splits=("test",))
     gain: ClassVar[bool]
 
     split: str = parameter("test", description="Split whose examples are predicted")
+    samples: int | None = parameter(None, ge=2, description=SAMPLES, unit="samples")
 
     def splits(self) -> tuple[str, ...]:
         """Return the one split that ``split`` names."""
@@ -40,12 +49,13 @@ class _Ensemble(Metric):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean over the split, with the accuracy of every member in details."""
-        logits = [outputs(context, self.split, index) for index in range(len(context.models))]
-        if (reason := broken_outputs(context, self.split)) is not None:
+        samples, count = compared(context, self.split, self.samples), len(context.models)
+        logits = [outputs(context, self.split, index, samples) for index in range(count)]
+        if (reason := broken_outputs(context, self.split, samples)) is not None:
             return nothing(self.returns, "not_finite", reason, split=self.split)
-        together, alone = self._correct(context, logits)
+        together, alone = self._correct(context, logits, samples)
         terms = together - alone.mean(0) if self.gain else together
-        found = mean_over(self.split, 100.0 * terms)
+        found = mean_over(context, self.split, 100.0 * terms, samples)
         found["details"] |= {
             "models": len(logits),
             "accuracies": (100.0 * alone.mean(1)).tolist(),
@@ -53,15 +63,17 @@ class _Ensemble(Metric):
         (quantity,) = self.returns
         return [Measurement(name=quantity.name, unit=quantity.unit, **found)]
 
-    def _correct(self, context: MeasureContext, logits: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return 0/1 correctness of the ensemble, ``(N,)``, and of its members, ``(K, N)``."""
+    def _correct(
+        self, context: MeasureContext, logits: list[Tensor], samples: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return 0/1 correctness of the ensemble, ``(T,)``, and of its members, ``(K, T)``."""
         import torch
 
         from llt_plugins.similarity.predictions import mean_probabilities
 
         # The logarithm of the mean has its softmax, so the task can score it like any logits.
-        together = judge(context, self.split, mean_probabilities(logits).log())
-        alone = [correct_of(context, self.split, index) for index in range(len(logits))]
+        together = judge(context, self.split, mean_probabilities(logits).log(), samples)
+        alone = [correct_of(context, self.split, index, samples) for index in range(len(logits))]
         return together, torch.stack(alone)
 
 
@@ -72,8 +84,10 @@ class EnsembleAccuracy(_Ensemble):
     2021). It needs no weights in common, so it says what the models know together, not
     whether they lie in one basin. It grows with K, so compare only equal K. The standard
     error on a test split is binomial and says how far the *test examples* could move the
-    value, not other models; on the training split the value is exact. Cost: one pass over
-    the split per model, shared with the other metrics of predictions.
+    value, not other models; on the training split the value is exact. Of texts it is the share
+    of target tokens that are right given the true ones before them, and the error counts
+    sentences. Cost: one pass over the split per model, shared with the other metrics of
+    predictions.
     """
 
     summary = "Accuracy of the mean of the softmax outputs of all models of a cell"

@@ -27,7 +27,7 @@ _FORWARDS_PER_EIGENVECTOR = 15 * 8.0
 """About 15 Lanczos steps of about 8 forward passes each."""
 
 Terms = Any
-"""Per-example scores at N points: numpy float64 ``(N, 2, T)``, loss (nats) and error (percent)."""
+"""Scores of T terms at N points: numpy float64 ``(N, 2, T)``, loss (nats) and error (percent)."""
 
 
 class Landscape(SampledLoss):
@@ -123,7 +123,8 @@ class Landscape(SampledLoss):
         whole = len(context.examples(self.split, self.samples)) == len(context.splits[self.split])
         if whole and self.split == "train":
             return 0.0, "exact over the split"
-        error = standard_error(torch.from_numpy(terms))
+        owners = context.owners(self.split, self.samples)
+        error = standard_error(torch.from_numpy(terms), owners)
         return error, "unknown" if error is None else "sampling of the examples"
 
     def facts(self, context: MeasureContext) -> dict[str, Any]:

@@ -23,12 +23,14 @@ class LinearConnectivity(Connectivity):
     Models trained from different initialisations nearly always have a barrier here, part of
     it only because their units are ordered differently: ``align = "weights"`` permutes the
     units of the second model first (Ainsworth, Hayase and Srinivasa 2022). That works for
-    chains of layers and residual networks, and finds a local optimum.
+    chains of layers and residual networks, and finds a local optimum; networks whose layers
+    cannot be followed are refused.
 
     On the train split the numbers are exact for that split. On the test split the standard
     error is that of paired differences over examples, unknown where these are all equal;
-    neither the choice of t* nor the grid is part of it. A narrow barrier between two points
-    is missed: take more ``points``.
+    neither the choice of t* nor the grid is part of it. Of texts, loss and error are means over
+    target tokens, given the true ones before them, and the error of the differences counts
+    sentences. A narrow barrier between two points is missed: take more ``points``.
 
     Cost: for each point a pass over the training split to estimate batch-norm statistics
     (none without batch norm) and one over both splits. The ends are computed once for all

@@ -161,6 +161,7 @@ class LossPlane(Landscape):
             standard_error=error,
             unit=quantity.unit,
             n=len(barrier),
+            counted=context.counted,
             details=self.facts(context)
             | self.why_not(value, losses.mean(axis=1))
             | {"models": list(self.models), "error_kind": kind},

@@ -42,7 +42,8 @@ class ModeConnectivity(Connectivity):
     On the train split the numbers are exact for this curve. On the test split the standard
     error is that of paired differences over examples, unknown where these are all equal.
     Neither contains the randomness of curve training, the choice of t*, or that ``points``
-    is a grid: measure several pairs for that.
+    is a grid: measure several pairs for that. Of texts, loss and error are means over target
+    tokens, given the true ones before them, and the error of the differences counts sentences.
 
     Cost: ``epochs`` of training, then two passes over the data for each point. A barrier is
     an upper bound: longer training or more ``bends`` may remove it, and at a fixed number of

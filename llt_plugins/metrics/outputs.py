@@ -1,106 +1,161 @@
-"""The class scores of a model over a whole split, made once for all metrics, and means of them."""
+"""The logits of every term of a split, made once for all metrics, and means over terms."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llt_core.interfaces import MeasureContext, forward
+from llt_core.interfaces import Batch, MeasureContext, forward
 from llt_plugins.metrics.statuses import name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BATCH = 512
-"""Examples per forward pass."""
+TEXTS = 500
+"""Texts whose logits are kept where nothing else is said: see :func:`compared`."""
+
+SAMPLES = (
+    "Compare on this many seeded examples of the split; null for all images, or for "
+    f"{TEXTS} texts, whose logits take 4 bytes for each token and word of the vocabulary"
+)
+"""What the parameter ``samples`` of metrics of outputs means."""
 
 
-def outputs(context: MeasureContext, split: str, model_index: int = 0) -> Tensor:
-    """Return the logits of one model over ``split``: float32 (or wider), CPU, ``(N, C)``.
+def compared(context: MeasureContext, split: str, samples: int | None) -> int | None:
+    """Return how many seeded examples of ``split`` are compared; None for all of them."""
+    if samples is None and context.task.describe().modality == "text":
+        samples = TEXTS
+    whole = samples is None or samples >= len(context.examples(split))
+    return None if whole else samples
+
+
+def outputs(
+    context: MeasureContext, split: str, model_index: int = 0, samples: int | None = None
+) -> Tensor:
+    """Return the logits of each term of ``split``: float32 (or wider), CPU, ``(T, C)``.
+
+    Terms are classified examples, or the target tokens of one text after the other.
 
     Raises
     ------
-    ValueError
-        If the model does not give one row of class scores per example.
+    TypeError
+        If the model does not give one row of logits for each term.
     """
     return context.remember(
-        ("outputs", split), lambda: _forward(context, split, model_index), model_index
-    )
-
-
-def correct_of(context: MeasureContext, split: str, model_index: int = 0) -> Tensor:
-    """Return 1 where a model is right and 0 elsewhere: float64, CPU, ``(N,)``."""
-    return context.remember(
-        ("correct", split),
-        lambda: judge(context, split, outputs(context, split, model_index)),
+        ("outputs", split, samples),
+        lambda: _forward(context, split, model_index, samples),
         model_index,
     )
 
 
-def judge(context: MeasureContext, split: str, logits: Tensor) -> Tensor:
-    """Return 1 where ``Task.evaluate`` finds ``logits`` right, else 0: float64, ``(N,)``."""
+def correct_of(
+    context: MeasureContext, split: str, model_index: int = 0, samples: int | None = None
+) -> Tensor:
+    """Return 1 where a model is right and 0 elsewhere: float64, CPU, ``(T,)``."""
+    return context.remember(
+        ("correct", split, samples),
+        lambda: judge(context, split, outputs(context, split, model_index, samples), samples),
+        model_index,
+    )
+
+
+def judge(
+    context: MeasureContext, split: str, logits: Tensor, samples: int | None = None
+) -> Tensor:
+    """Return 1 where ``Task.evaluate`` finds ``logits`` right, else 0: float64, ``(T,)``."""
     import torch
 
-    examples = context.examples(split)
-    parts = []
-    for index in examples.slices(_BATCH):
-        batch = examples.batch(index).to("cpu")
-        parts.append(context.task.evaluate(logits[index], batch)["correct"].double())
+    parts, done = [], 0
+    for batch in context.chunks(split, samples):
+        terms = logits[done : done + batch.weight]
+        done += batch.weight
+        parts.append(context.task.evaluate(*_scorable(context, terms, batch))["correct"].double())
     return torch.cat(parts)
 
 
-def broken_outputs(context: MeasureContext, split: str) -> str | None:
+def _scorable(context: MeasureContext, terms: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    """Return logits of terms ``(weight, C)`` as outputs that the task can score.
+
+    The terms of several texts are shown as one long text without padding.
+    """
+    described, batch = context.task.describe(), batch.to("cpu")
+    if described.modality != "text":
+        return terms, batch
+    following = batch.targets[batch.targets != described.padding]
+    return terms[None], replace(batch, targets=following[None])
+
+
+def broken_outputs(context: MeasureContext, split: str, samples: int | None = None) -> str | None:
     """Say which model gives scores that are not finite: the largest of NaNs names a class too."""
     for index in range(len(context.models)):
-        if not bool(outputs(context, split, index).isfinite().all()):
+        if not bool(outputs(context, split, index, samples).isfinite().all()):
             return f"{name_of(context, index)} gives NaN or infinite scores on {split!r}"
     return None
 
 
-def mean_over(split: str, terms: Tensor) -> dict[str, Any]:
-    """Return what a measurement says of the mean of ``terms``, ``(T,)``, over a whole split."""
+def mean_over(
+    context: MeasureContext,
+    split: str,
+    terms: Tensor,
+    samples: int | None = None,
+    counted: str | None = None,
+) -> dict[str, Any]:
+    """Return what a measurement says of the mean of ``terms``, ``(T,)``, over a split.
+
+    ``counted`` names terms that are other than those of the loss, and independent.
+    """
     from llt_plugins.means import standard_error
 
-    return {"value": terms.mean().item(), "n": len(terms)} | error_over(
-        split, standard_error(terms)
-    )
+    owners = context.owners(split, samples) if counted is None else None
+    return {
+        "value": terms.mean().item(),
+        "n": len(terms),
+        "counted": counted or context.counted,
+    } | error_over(context, split, standard_error(terms, owners), samples)
 
 
-def error_over(split: str, error: float | None) -> dict[str, Any]:
+def error_over(
+    context: MeasureContext, split: str, error: float | None, samples: int | None = None
+) -> dict[str, Any]:
     """Return the standard error of a number about ``split``, and ``details`` that explain it.
 
-    On the training split the number is about these very examples, so it is exact. Any other
-    split is a sample of the population.
+    On the whole training split the number is about these very examples, so it is exact. A
+    part of it, and any other split, is a sample of the population.
     """
-    if split == "train":
+    if split == "train" and samples is None:
         error, kind = 0.0, "exact over the split"
     elif error is None:
         kind = "unknown: the terms do not differ"
     else:
         kind = "sampling of the split"
-    return {"standard_error": error, "details": {"split": split, "error_kind": kind}}
+    details: dict[str, Any] = {"split": split, "error_kind": kind}
+    if context.owners(split, samples) is not None:
+        details["examples"] = len(context.examples(split, samples))
+        if kind == "sampling of the split":
+            details["error_kind"] = "sampling of the split (by example)"
+    return {"standard_error": error, "details": details}
 
 
-def _forward(context: MeasureContext, split: str, model_index: int) -> Tensor:
+def _forward(context: MeasureContext, split: str, model_index: int, samples: int | None) -> Tensor:
     import torch
 
-    model, examples = context.models[model_index], context.examples(split)
+    model, total = context.models[model_index], _terms(context, split, samples)
     logits: Tensor | None = None
     done = 0
     with torch.no_grad():
-        for index in examples.slices(_BATCH):
-            batch = examples.batch(index).to(context.device, context.dtype)
-            scores = forward(model, batch)
-            shape = tuple(getattr(scores, "shape", ()))
-            if len(shape) != 2 or shape[0] != len(index):
-                raise ValueError(
-                    f"the model gives {type(scores).__name__} {shape} for {len(index)} examples "
-                    f"of {split!r}, expected one row of class scores for each: (N, C)"
-                )
+        for batch in context.chunks(split, samples):
+            scores = context.task.logits(forward(model, batch), batch)
             if logits is None:
                 dtype = torch.promote_types(scores.dtype, torch.float32)
-                logits = torch.empty(len(examples), shape[1], dtype=dtype)
-            logits[index] = scores.to("cpu", logits.dtype)
-            done += len(index)
-            context.report(done, len(examples))
+                logits = torch.empty(total, scores.shape[1], dtype=dtype)
+            logits[done : done + len(scores)] = scores.to("cpu", logits.dtype)
+            done += len(scores)
+            context.report(done, total)
     assert logits is not None
     return logits
+
+
+def _terms(context: MeasureContext, split: str, samples: int | None) -> int:
+    """Return the number of terms T."""
+    owners = context.owners(split, samples)
+    return len(context.examples(split, samples)) if owners is None else len(owners)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 from llt_core.interfaces import MeasureContext, Metric, Needs, Scope, TaskDescription, parameter
 from llt_plugins.metrics.costs import TYPICAL_SPLIT
+from llt_plugins.metrics.sentences import (
+    Drawn,
+    draw_sentences,
+    sentence_layers,
+    sentence_outputs,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +36,8 @@ class PairOfRepresentations(Metric):
     """A metric of what two models compute on the same inputs.
 
     The inputs are those of the cell, the same for all its models, so each model runs once
-    for all the pairs it is in.
+    for all the pairs it is in. Texts are mixed as vectors, behind the layers that
+    `Architecture.embeddings` names, since tokens cannot be.
     """
 
     scope: ClassVar[Scope] = "pair"
@@ -69,13 +77,14 @@ class PairOfRepresentations(Metric):
         return (self.split,)
 
     def cost(self, task: TaskDescription) -> float:
-        """Return the passes of two models over the inputs."""
-        return 2.0 * self.samples / TYPICAL_SPLIT
+        """Return the passes of two models over the inputs; of mixed texts both parts pass."""
+        parts = 2.0 if (task.modality, self.inputs) == ("text", "mixup") else 1.0
+        return 2.0 * parts * self.samples / TYPICAL_SPLIT
 
     def refuses(self, task: TaskDescription) -> str | None:
-        """Refuse to mix inputs that are no real numbers."""
-        if task.modality == "text" and self.inputs == "mixup":
-            return "it mixes inputs, but texts cannot be mixed: set inputs = plain"
+        """Refuse to line up the positions of sentences of unequal lengths."""
+        if task.modality == "text" and (self.features, self.pool) == ("layers", "flatten"):
+            return "the sentences of a text have no positions in common: set pool = average"
         return super().refuses(task)
 
     def side(self, context: MeasureContext, index: int) -> Side:
@@ -91,11 +100,14 @@ class PairOfRepresentations(Metric):
 
     def draw_inputs(
         self, context: MeasureContext, generator: torch.Generator, more: int = 0
-    ) -> tuple[list[Inputs], Tensor | None]:
+    ) -> tuple[list[Inputs] | list[Drawn], Tensor | None]:
         """Return batches of inputs on the device, and the number of the batch of each."""
         from llt_plugins.similarity.inputs import draw_mixtures, groups, mix
 
+        text = context.task.describe().modality == "text"
         if self.inputs == "plain":
+            if text:
+                return draw_sentences(context, self.split, self.samples, generator), None
             chosen = context.batches(self.split, self.samples, self.batch_size)
             return [batch.inputs for batch in chosen], None
         examples = context.examples(self.split)
@@ -106,7 +118,10 @@ class PairOfRepresentations(Metric):
             batch_size=self.batch_size,
             alpha=self.alpha,
         )
-        batches = []
+        if text:
+            drawn = draw_sentences(context, self.split, None, generator, mixtures)
+            return drawn, groups(mixtures)
+        batches: list[Inputs] = []
         for mixture in mixtures:
             one, two = (
                 examples.batch(index).to(context.device, context.dtype).inputs
@@ -116,13 +131,12 @@ class PairOfRepresentations(Metric):
         return batches, groups(mixtures)
 
     def represent(
-        self, context: MeasureContext, index: int, batches: list[Inputs]
+        self, context: MeasureContext, index: int, batches: list[Inputs] | list[Drawn]
     ) -> dict[str, Representation | Missing]:
         """Return the features of one model by layer, ready for comparison."""
-        from llt_plugins.similarity.features import class_probabilities, layers, outputs, pooled
-        from llt_plugins.similarity.representation import represent
+        from llt_plugins.similarity.features import class_probabilities, pooled
+        from llt_plugins.similarity.representation import Missing, represent
 
-        model = context.models[index]
         options: dict[str, Any] = {
             "kernel": self.kernel,
             "bandwidth": self.bandwidth,
@@ -131,8 +145,32 @@ class PairOfRepresentations(Metric):
         if self.features == "layers":
             probes = context.probes(index)
             pairs = 2 * len(probes) * _PAIRS_PER_MODEL
-            found = layers(model, batches, probes, pool=self.pool)
-            return {name: represent(x, pairs=pairs, **options) for name, x in found}
-        x = outputs(model, batches)
+            return {
+                name: x if isinstance(x, Missing) else represent(x, pairs=pairs, **options)
+                for name, x in self._layers(context, index, batches, probes)
+            }
+        x = self._outputs(context, index, batches)
         x = class_probabilities(x) if self.features == "softmax" else x
         return {self.features: represent(pooled(x, self.pool), pairs=_PAIRS_PER_MODEL, **options)}
+
+    def _layers(
+        self,
+        context: MeasureContext,
+        index: int,
+        batches: list[Inputs] | list[Drawn],
+        names: list[str],
+    ) -> Iterator[tuple[str, Tensor | Missing]]:
+        from llt_plugins.similarity.features import layers
+
+        if isinstance(batches[0], Drawn):
+            return sentence_layers(context, index, cast("list[Drawn]", batches), names)
+        return layers(context.models[index], batches, names, pool=self.pool)
+
+    def _outputs(
+        self, context: MeasureContext, index: int, batches: list[Inputs] | list[Drawn]
+    ) -> Tensor:
+        from llt_plugins.similarity.features import outputs
+
+        if isinstance(batches[0], Drawn):
+            return sentence_outputs(context, index, cast("list[Drawn]", batches))
+        return outputs(context.models[index], cast("list[Inputs]", batches))

@@ -16,7 +16,9 @@ class _Score(Metric):
     On the training split the estimand is the mean over that very split (a perturbed one as
     it was perturbed), so the value is exact. The test split is a sample of the population,
     so the standard error there is that of a mean of n independent terms: ``s/√n`` with
-    n − 1 in s², unknown where all terms are equal.
+    n − 1 in s², unknown where all terms are equal. Of texts the terms are target tokens, each
+    given the true ones before it, and the error counts sentences: see
+    :func:`llt_plugins.means.standard_error`.
 
     Subclasses say which split and which score of ``Task.evaluate``.
     """
@@ -33,7 +35,7 @@ class _Score(Metric):
         if scores["loss"].isnan().any() or not math.isfinite(terms.mean()):
             reason = f"the loss is not finite on all of {self.split!r}"
             return nothing(self.returns, "not_finite", reason, split=self.split)
-        found = mean_over(self.split, terms)
+        found = mean_over(context, self.split, terms)
         return [Measurement(name=quantity.name, unit=quantity.unit, **found)]
 
 
@@ -70,7 +72,11 @@ class TrainAccuracy(_Score):
 
 
 class TestLoss(_Score):
-    """Mean loss over the test split."""
+    """Mean loss over the test split.
+
+    Of texts it is the mean over target tokens, each predicted from the true ones before it;
+    the standard error is robust to the likeness of the tokens of one sentence.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -82,7 +88,12 @@ class TestLoss(_Score):
 
 
 class TestAccuracy(_Score):
-    """Percent correct on the test split."""
+    """Percent correct on the test split.
+
+    Of texts it is the share of target tokens that are predicted from the true ones before
+    them, with a standard error that is robust to the likeness of the tokens of one sentence;
+    `bleu` judges whole translations.
+    """
 
     __test__ = False  # not a pytest class
 

@@ -19,10 +19,10 @@ from llt_plugins.paths.curves import Path
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 Score = Callable[[nn.Module], Mapping[str, Tensor]]
-"""Scores a model on one minibatch: one tensor ``(B,)`` for each kind of score."""
+"""Scores a model on one minibatch: one tensor ``(B,)`` of its B terms for each kind of score."""
 
 SplitScores = Mapping[str, Mapping[str, Tensor]]
-"""Per-example scores of one model: split → kind → float64 ``(N,)`` on the CPU."""
+"""Scores of the terms (examples, tokens): split → kind → float64 ``(N,)`` on the CPU."""
 
 
 @torch.no_grad()
@@ -138,7 +138,9 @@ class Summary:
     peak: Estimate
 
 
-def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
+def summarise(
+    ts: Sequence[float], values: Tensor, *, sampled: bool, owners: Tensor | None = None
+) -> Summary:
     """Sum up per-example values along a path.
 
     Standard errors are those of the mean of paired differences: at every t the same examples
@@ -154,6 +156,9 @@ def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
     sampled
         Whether the N examples are a sample of what the number is about; otherwise it is
         about these very examples, and the errors are zero.
+    owners
+        Where the N values are terms of which an example has several, the example of each:
+        int64, shape ``(N,)`` (see :func:`llt_plugins.means.standard_error`).
 
     Raises
     ------
@@ -183,7 +188,7 @@ def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
     star = _farthest(means)
 
     def estimate(terms: Tensor) -> Estimate:
-        return Estimate(float(terms.mean()), standard_error(terms) if sampled else 0.0)
+        return Estimate(float(terms.mean()), standard_error(terms, owners) if sampled else 0.0)
 
     return Summary(
         connectivity=estimate(ends - values[star]),
@@ -194,9 +199,12 @@ def summarise(ts: Sequence[float], values: Tensor, *, sampled: bool) -> Summary:
     )
 
 
-def standard_errors(values: Tensor) -> Floats:
-    """Return the sampling error of each row mean of ``values``, ``(T, N)``; NaN if unknown."""
-    errors = [standard_error(row) for row in values]
+def standard_errors(values: Tensor, owners: Tensor | None = None) -> Floats:
+    """Return the sampling error of each row mean of ``values``, ``(T, N)``; NaN if unknown.
+
+    ``owners`` is that of :func:`summarise`.
+    """
+    errors = [standard_error(row, owners) for row in values]
     return np.asarray([math.nan if error is None else error for error in errors])
 
 

@@ -29,8 +29,8 @@ class Calibration:
         The error that perfectly calibrated predictions with these confidences would show on
         average, by chance alone.
     confidence, accuracy, accuracy_error
-        Means within each bin, and the binomial standard error of the accuracy, float64,
-        shape ``(bins,)``; NaN where a bin is empty.
+        Means within each bin, and the standard error of the accuracy (binomial, or by owners
+        where these are given), float64, shape ``(bins,)``; NaN where a bin is empty.
     count
         Examples in each bin, float64, shape ``(bins,)``.
     """
@@ -45,7 +45,12 @@ class Calibration:
 
 
 def calibration(
-    confidence: Tensor, correct: Tensor, *, bins: int = 15, binning: Binning = "width"
+    confidence: Tensor,
+    correct: Tensor,
+    *,
+    bins: int = 15,
+    binning: Binning = "width",
+    owners: Tensor | None = None,
 ) -> Calibration:
     """Return ``Σ_b (n_b/n) |accuracy_b − confidence_b|`` (Guo et al. 2017, eq. 3).
 
@@ -64,6 +69,9 @@ def calibration(
     binning
         ``"width"``: equal intervals ``(l, u]`` of confidence. ``"mass"``: equal numbers of
         examples (Nguyen and O'Connor 2015), less sensitive to where confidences crowd.
+    owners
+        The example that each prediction belongs to, int64, shape ``(N,)``; None where each is
+        one. It enters ``spread`` and ``accuracy_error``.
 
     Raises
     ------
@@ -88,7 +96,7 @@ def calibration(
     error = float(excess.abs().sum() / n)
     # Each example moves its bin's sum in the direction of that bin's sign.
     terms = torch.sign(excess)[index] * (correct - confidence)
-    spread = standard_error(terms)
+    spread = standard_error(terms, owners)
     chance = total(confidence * (1.0 - confidence)).sqrt().sum() * math.sqrt(2.0 / math.pi) / n
     accuracy = total(correct) / count
     return Calibration(
@@ -97,9 +105,24 @@ def calibration(
         floor=float(chance),
         confidence=total(confidence) / count,
         accuracy=accuracy,
-        accuracy_error=(accuracy * (1.0 - accuracy) / count).sqrt(),
+        accuracy_error=_accuracy_errors(correct, index, accuracy, count, owners),
         count=count,
     )
+
+
+def _accuracy_errors(
+    correct: Tensor, index: Tensor, accuracy: Tensor, count: Tensor, owners: Tensor | None
+) -> Tensor:
+    """Return the standard error of the accuracy of each bin, ``(bins,)``: binomial, or by owner."""
+    if owners is None:
+        return (accuracy * (1.0 - accuracy) / count).sqrt()
+    errors = torch.full_like(accuracy, math.nan)
+    for number in range(len(accuracy)):
+        inside = index == number
+        found = standard_error(correct[inside], owners[inside])
+        if found is not None:
+            errors[number] = found
+    return errors
 
 
 def _bins(confidence: Tensor, bins: int, binning: Binning) -> Tensor:

@@ -13,6 +13,12 @@ from llt_plugins.similarity.inputs import Inputs
 
 Pool = Literal["average", "flatten"]
 
+Run = Callable[[nn.Module, Any], Any]
+"""Sends one batch through a model."""
+
+Reduce = Callable[[str, Tensor, Any], Tensor]
+"""Makes features ``(B, p)`` of the activations of the named layer on one batch."""
+
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """Call ``model`` on one tensor, on positional or on keyword arguments."""
@@ -54,11 +60,13 @@ def class_probabilities(logits: Tensor) -> Tensor:
 
 def layers(
     model: nn.Module,
-    batches: Sequence[Inputs],
+    batches: Sequence[Any],
     names: Sequence[str],
     *,
     pool: Pool = "average",
     memory: int = 1 << 30,
+    run: Run = call,
+    reduce: Reduce | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the activations of the named layers, one layer after the other.
 
@@ -82,6 +90,10 @@ def layers(
         ``(B, C, H, W)`` and ``(B, L, C)`` give ``(B, C)``, or ``"flatten"``.
     memory
         Bytes of activations held at once; one layer is always kept.
+    run
+        Sends one of ``batches`` through the model; the default calls it on inputs.
+    reduce
+        Makes features ``(B, p)`` of the activations of a layer; None pools them by ``pool``.
 
     Yields
     ------
@@ -100,14 +112,14 @@ def layers(
             raise ValueError(f"the model has no layer {name!r}; it has {near}, …")
     if not batches:
         raise ValueError("there are no inputs to compute activations on")
-    # The first batch tells the sizes; how many layers fit follows from them.
-    first = _activations(model, batches[0], names, pool)
-    scale = sum(map(_length, batches)) / _length(batches[0])
-    sizes = {name: x.element_size() * x.numel() * scale for name, x in first.items()}
+    reduce = reduce or (lambda name, x, batch: pooled(x, pool))
+    # The first batch tells the sizes, about; how many layers fit follows from them.
+    first = _activations(model, batches[0], names, run, reduce)
+    sizes = {name: x.element_size() * x.numel() * len(batches) for name, x in first.items()}
     for group in _groups(names, sizes, memory):
         parts = {name: [first.pop(name)] for name in group}
         for inputs in batches[1:]:
-            for name, x in _activations(model, inputs, group, pool).items():
+            for name, x in _activations(model, inputs, group, run, reduce).items():
                 parts[name].append(x)
         for name in group:
             yield name, torch.cat(parts.pop(name))
@@ -137,18 +149,18 @@ def single(output: Any, who: str) -> Tensor:
 
 
 def _activations(
-    model: nn.Module, inputs: Inputs, names: Sequence[str], pool: Pool
+    model: nn.Module, inputs: Any, names: Sequence[str], run: Run, reduce: Reduce
 ) -> dict[str, Tensor]:
     """Return the features of ``names`` on one batch."""
     seen: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> None:
         x = single(output, f"the layer {name!r}").detach()
-        x = pooled(x.to(torch.promote_types(x.dtype, torch.float32)), pool)
+        x = reduce(name, x.to(torch.promote_types(x.dtype, torch.float32)), inputs)
         seen[name] = x.to("cpu", copy=True)
 
     with _hooks(model, names, keep), torch.no_grad():
-        call(model, inputs)
+        run(model, inputs)
     unused = [name for name in names if name not in seen]
     if unused:
         raise ValueError(f"the forward pass does not use the layer {', '.join(unused)}")
@@ -191,13 +203,6 @@ def pooled(x: Tensor, pool: Pool) -> Tensor:
     if pool == "average" and x.ndim >= 3:
         return x.mean(dim=1) if x.ndim == 3 else x.flatten(2).mean(dim=2)
     return x.flatten(1)
-
-
-def _length(inputs: Inputs) -> int:
-    """Return the number of examples of one batch."""
-    while not isinstance(inputs, Tensor):
-        inputs = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs[0]
-    return len(inputs)
 
 
 def _groups(names: Sequence[str], sizes: Mapping[str, float], memory: int) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from llt_plugins.curvature.operators.copies import evaluation_copy
 from llt_plugins.curvature.types import Report, ignore
@@ -179,9 +180,10 @@ class _Scores(nn.Module):
         if len(points) > 1:
             try:
                 # Batched vectors cannot be copied into plain tensors, but views can be taken.
-                return vmap(lambda point: self._at(self._layout.views(point)), randomness="error")(
-                    points
-                )
+                # Of the kernels of attention vmap knows only the one of plain products.
+                with sdpa_kernel(SDPBackend.MATH):
+                    at = vmap(lambda p: self._at(self._layout.views(p)), randomness="error")
+                    return at(points)
             except RuntimeError:
                 # Code that vmap cannot batch (branching on values, foreign kernels).
                 pass

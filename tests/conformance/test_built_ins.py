@@ -3,9 +3,17 @@
 Every registered metric does, as its ``minimal()``; what else is worth running has a class.
 """
 
+import torch
+
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import load
-from llt_core.testing import MetricConformance, PerturbationConformance, TaskConformance
+from llt_core.testing import (
+    MetricConformance,
+    PerturbationConformance,
+    TaskConformance,
+    TinyImages,
+    TinyTexts,
+)
 from llt_plugins.metrics import hessian
 from llt_plugins.perturbations.data_subset import DataSubset
 from llt_plugins.perturbations.label_noise import LabelNoise
@@ -53,6 +61,10 @@ class TestParallelText(TaskConformance):
     component = ParallelText.minimal()
 
 
+class TestTinyTexts(TaskConformance):
+    component = TinyTexts()
+
+
 class TestLabelNoise(PerturbationConformance):
     component = LabelNoise(fraction=0.5)
     identity = LabelNoise(fraction=0)
@@ -79,6 +91,7 @@ class TestHessianTopEigenvalueByPyHessian(MetricConformance):
 
 for entry in Catalogue.discover().entries:
     if entry.kind == "metric" and entry.package == "llt":
-        metric = load(entry)
-        name = f"Test{metric.__name__}"
-        globals()[name] = type(name, (MetricConformance,), {"component": metric.minimal()})
+        metric = load(entry).minimal()
+        task = TinyImages() if metric.refuses(TinyImages().describe()) is None else TinyTexts()
+        name = f"Test{type(metric).__name__}"
+        globals()[name] = type(name, (MetricConformance,), {"component": metric, "task": task})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 
 import pytest
 import torch
@@ -131,6 +132,31 @@ def test_several_points_at_once_give_the_same(build, at_once):
     )
     torch.testing.assert_close(many, one, rtol=1e-10, atol=1e-12)
     assert one.std() > 0.01
+
+
+class Attentive(nn.Module):
+    """Attention by torch's fused kernel, which vmap cannot batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Linear(6, 6)
+
+    def forward(self, x):
+        y = self.project(x)[:, None]
+        return nn.functional.scaled_dot_product_attention(y, y, y).flatten(1)
+
+
+def test_attention_is_evaluated_at_several_points_without_a_warning():
+    model = Attentive().eval()
+    x = torch.randn(3, 5, 6, generator=generator())
+    scores = [(1.0, lambda m: m(x).square().mean())]
+    direction = torch.randn(1, 42, generator=generator(1)).double()
+    points = steps(1.0, 5)[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate(model, scores, flatten(model), direction, points, points_at_once=5)
+    one_by_one = evaluate(model, scores, flatten(model), direction, points, points_at_once=1)
+    torch.testing.assert_close(found, one_by_one, rtol=1e-5, atol=1e-6)
 
 
 def test_what_cannot_be_batched_is_done_one_by_one():
