@@ -3,7 +3,6 @@
 Every registered metric does, as its ``minimal()``; what else is worth running has a class.
 """
 
-import torch
 
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import load
