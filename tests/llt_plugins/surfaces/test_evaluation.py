@@ -11,6 +11,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from llt_core.interfaces import TaskDescription
+from llt_plugins.architectures.transformer import Transformer
 from llt_plugins.curvature.lanczos import top_eigenvalue
 from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.paths.vectors import trainable
@@ -125,6 +127,27 @@ def test_several_points_at_once_give_the_same(build, at_once):
     scores = [(1.0, lambda m: cross_entropy(m(x), y))]
     direction = random_direction(model, generator(3), biases=True)[None]
     points = steps(1.0, 9)[:, None]
+    one, many = (
+        evaluate(model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k)
+        for k in (1, at_once)
+    )
+    torch.testing.assert_close(many, one, rtol=1e-10, atol=1e-12)
+    assert one.std() > 0.01
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("at_once", [2, "auto"])
+def test_attention_at_several_points_is_that_at_each(at_once):
+    """The kernel of attention goes point by point on CPUs, which is nobody's concern."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        words = TaskDescription(modality="text", input_shape=(5,), outputs=7, padding=0)
+        model = Transformer.minimal().build(words).double().eval()
+    source, target = (torch.randint(0, 7, (4, 5), generator=generator(n)) for n in (1, 2))
+    source[:, 0] = 3
+    scores = [(1.0, lambda m: m(source=source, target=target).logsumexp(-1).mean())]
+    direction = random_direction(model, generator(3), biases=True)[None]
+    points = steps(1.0, 5)[:, None]
     one, many = (
         evaluate(model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k)
         for k in (1, at_once)
