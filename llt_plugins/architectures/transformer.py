@@ -22,6 +22,10 @@ class Transformer(Architecture):
     warm-up (Xiong et al. 2020); and source and target share their vocabulary always, their
     table unless asked otherwise.
 
+    Attention runs on torch's fused kernels, also in metrics. Those that need second derivatives,
+    and they alone, compute the same function by the plain kernel, which can be
+    differentiated twice.
+
     ``heads`` is never changed behind the user's back: an ``embedding_dim`` that the heads
     cannot share equally is refused. With the 8 heads of the paper the load axis takes the
     multiples of 8; at 8 itself each head has one number to compare.

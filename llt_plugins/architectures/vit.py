@@ -19,7 +19,7 @@ class Vit(Architecture):
     Feed-forward networks have GELU and are four times as wide; there is no dropout. Attention
     has no biases, as in equation 5 of the paper. Matrices start from Glorot's uniform
     distribution, positions from N(0, 0.02²). The channels of the images enter as they are, gray
-    or colour.
+    or colour. Kernels of attention as for ``transformer``.
     """
 
     summary = "Vision transformer of any width and depth for small images"
