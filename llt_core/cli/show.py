@@ -126,7 +126,8 @@ def example(entry: Entry, cls: Any) -> str:
             return f"llt run --task {entry.name} --metric hessian_trace"
         case "architecture":
             name = f"{entry.name}/resnet18" if entry.member else entry.name
-            return f"llt run --task digits --arch {name} --metric test_accuracy"
+            task = "digits" if "image" in cls.accepts else "iwslt"
+            return f"llt run --task {task} --arch {name} --metric test_accuracy"
         case "perturbation":
             needed = [f"{n}=0.1" for n, field in cls.model_fields.items() if field.is_required()]
             change = f"{entry.name}:{','.join(needed)}" if needed else entry.name

@@ -158,6 +158,6 @@ def _misfit(part: Part, other: Part, reason: str) -> RequestError:
     kind = part.component.kind
     return RequestError(
         f"{part.name} does not go with {other.name}: {reason}",
-        expected=f"a {kind} that does",
+        expected=f"another {kind}",
         next_step=f"llt list-plugins --kind {kind}",
     )

@@ -21,9 +21,9 @@ ARCHITECTURE_SAMPLES = (
     TaskDescription(modality="image", input_shape=(3, 32, 32), outputs=10),
     TaskDescription(modality="image", input_shape=(1, 32, 32), outputs=7),
     TaskDescription(modality="image", input_shape=(1, 28, 28), outputs=7),
-    TaskDescription(modality="text", input_shape=(12,), outputs=31),
+    TaskDescription(modality="text", input_shape=(12,), outputs=31, padding=0),
 )
-"""Colour and gray images, small gray images, and short texts."""
+"""Colour and gray images, small gray images, and short texts to translate."""
 
 
 def describe_modality(modality: Modality) -> TaskDescription:

@@ -2,10 +2,13 @@
 
 from llt_core.interfaces import TaskDescription
 from llt_core.testing import ArchitectureConformance
+from llt_plugins.architectures.densenet import DenseNet40
 from llt_plugins.architectures.mlp import Mlp
 from llt_plugins.architectures.resnet import ResNet18, ResNet34, ResNet50
 from llt_plugins.architectures.torchvision import TorchvisionModel
+from llt_plugins.architectures.transformer import Transformer
 from llt_plugins.architectures.vgg import Vgg11
+from llt_plugins.architectures.vit import Vit
 
 
 class TestResNet18(ArchitectureConformance):
@@ -34,6 +37,28 @@ class TestMlp(ArchitectureConformance):
 
 class TestLinearModel(ArchitectureConformance):
     component = Mlp(depth=0)
+
+
+class TestVit(ArchitectureConformance):
+    component = Vit(width=8, depth=2)
+
+
+class TestDenseNet40(ArchitectureConformance):
+    component = DenseNet40(growth=1)
+
+
+class TestTransformer(ArchitectureConformance):
+    component = Transformer(embedding_dim=8, layers=2)
+
+
+class TestTransformerAsPublished(ArchitectureConformance):
+    """Normalisation after each sum, and here three tables and another order of tokens."""
+
+    component = Transformer(embedding_dim=8, layers=1, tie_embeddings=False, norm="post")
+    descriptions = (
+        TaskDescription(modality="text", input_shape=(9,), outputs=13, padding=4),
+        TaskDescription(modality="text", input_shape=(9,), outputs=13),
+    )
 
 
 class TestShuffleNet(ArchitectureConformance):

@@ -96,10 +96,13 @@ def test_architecture_modules_load_no_torch():
     code = """
 import sys
 from llt_core.interfaces import TaskDescription
-from llt_plugins.architectures import mlp, resnet, torchvision, vgg
+from llt_plugins.architectures import densenet, mlp, resnet, torchvision, vgg, vit
+from llt_plugins.architectures.transformer import Transformer
 task = TaskDescription(modality="image", input_shape=(3, 32, 32), outputs=10)
-for cls in (mlp.Mlp, resnet.ResNet50, torchvision.TorchvisionModel, vgg.Vgg11):
+images = (mlp.Mlp, resnet.ResNet50, torchvision.TorchvisionModel, vgg.Vgg11)
+for cls in (*images, densenet.DenseNet40, vit.Vit):
     assert cls.minimal().refuses(task) is None
+assert Transformer.minimal().refuses(task)
 sys.exit(bool({"torch", "torchvision"} & sys.modules.keys()))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,27 +13,52 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
+from llt_core.interfaces import TaskDescription
+from llt_plugins.architectures.transformer import Transformer
+
 CLASSES = 3
+WORDS = TaskDescription(modality="text", input_shape=(5,), outputs=6, padding=0)
 
 
 @dataclass
 class Case:
-    """A float64 model in eval mode, its data, and its loss."""
+    """A float64 model in eval mode, its data, and its loss.
+
+    Texts are inputs by keyword and targets ``(N, T)``, of which those that are not padding
+    are terms of the mean loss.
+    """
 
     model: nn.Module
-    inputs: Tensor
+    inputs: Tensor | Mapping[str, Tensor]
     targets: Tensor
 
-    def loss(self, start: int = 0, stop: int | None = None) -> Callable[[nn.Module], Tensor]:
-        inputs, targets = self.inputs[start:stop], self.targets[start:stop]
-        return lambda model: cross_entropy(model(inputs), targets)
+    def terms(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """The targets of some examples, ``(n,)``."""
+        targets = self.targets[start:stop]
+        return targets if targets.ndim == 1 else targets[targets != WORDS.padding]
 
-    def losses(self, *sizes: int) -> list[tuple[float, Callable[[nn.Module], Tensor]]]:
-        """Micro-batches of the given sizes; one batch when none is given."""
+    def logits(self, model: nn.Module, start: int = 0, stop: int | None = None) -> Tensor:
+        """The logits of the same terms, ``(n, C)``."""
+        if isinstance(self.inputs, Tensor):
+            return model(self.inputs[start:stop])
+        outputs = model(**{name: x[start:stop] for name, x in self.inputs.items()})
+        return outputs[self.targets[start:stop] != WORDS.padding]
+
+    def loss(self, start: int = 0, stop: int | None = None) -> Callable[[nn.Module], Tensor]:
+        targets = self.terms(start, stop)
+        return lambda model: cross_entropy(self.logits(model, start, stop), targets)
+
+    def parts(self, *sizes: int) -> list[tuple[int, int, int]]:
+        """Start, stop and number of terms of micro-batches; one batch when no size is given."""
         sizes = sizes or (len(self.targets),)
         ends = np.cumsum(sizes)
         assert ends[-1] == len(self.targets)
-        return [(n, self.loss(end - n, end)) for n, end in zip(sizes, ends, strict=True)]
+        ranges = [(int(end) - n, int(end)) for n, end in zip(sizes, ends, strict=True)]
+        return [(start, stop, len(self.terms(start, stop))) for start, stop in ranges]
+
+    def losses(self, *sizes: int) -> list[tuple[float, Callable[[nn.Module], Tensor]]]:
+        """Micro-batches of the given sizes, each with its weight."""
+        return [(n, self.loss(start, stop)) for start, stop, n in self.parts(*sizes)]
 
     def hessian(self) -> Tensor:
         """The full matrix by torch.autograd.functional, from the flat parameter vector."""
@@ -61,7 +86,13 @@ def full_hessian(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tenso
 
     flat = torch.cat([p.detach().reshape(-1) for p in named.values()])
     with sdpa_kernel(SDPBackend.MATH):
-        return torch.autograd.functional.hessian(of_flat, flat)
+        return torch.autograd.functional.hessian(of_flat, flat, vectorize=len(flat) > 200)
+
+
+@pytest.fixture(scope="session")
+def by_autograd() -> Callable[[nn.Module, Callable[[nn.Module], Tensor]], Tensor]:
+    """The full Hessian of any loss of a model."""
+    return full_hessian
 
 
 class _Tied(nn.Module):
@@ -134,6 +165,11 @@ def _frozen() -> nn.Module:
     return model
 
 
+def _transformer() -> nn.Module:
+    small = Transformer(embedding_dim=3, layers=1, heads=3, feedforward_ratio=1)
+    return small.build(WORDS)
+
+
 BUILDERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (_mlp, (5,)),
     "conv_bn": (_conv, (2, 6, 6)),
@@ -141,6 +177,7 @@ BUILDERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "frozen": (_frozen, (5,)),
     "attention": (_Attention, (4, 6)),
     "idle": (_Idle, (4,)),
+    "transformer": (_transformer, ()),
 }
 
 
@@ -149,9 +186,21 @@ def build(name: str) -> Case:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         model = builder().double().eval()
+        if not shape:
+            return Case(model, *texts(12, 5, 4))
         inputs = torch.randn(12, *shape, dtype=torch.float64)
         targets = torch.randint(0, CLASSES, (12,))
     return Case(model, inputs, targets)
+
+
+def texts(rows: int, longest: int, following: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Source ``(B, S)`` and target ``(B, T)`` of several lengths, and what follows, ``(B, T)``."""
+    source = torch.randint(1, WORDS.outputs, (rows, longest))
+    sentence = torch.randint(1, WORDS.outputs, (rows, following + 1))
+    for row in range(rows):
+        source[row, 1 + row % longest :] = WORDS.padding
+        sentence[row, 2 + row % following :] = WORDS.padding
+    return {"source": source, "target": sentence[:, :-1]}, sentence[:, 1:]
 
 
 @pytest.fixture(params=BUILDERS)

@@ -19,19 +19,24 @@ from llt_plugins.curvature.operators.hessian import HessianOperator
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 
 
+class _Called(nn.Module):
+    """A function of a model as a module, so that parameters can be exchanged meanwhile."""
+
+    def __init__(self, model, function):
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self):
+        return self.function(self.model)
+
+
 def jacobian(model, outputs):
-    """Return the Jacobian of flattened outputs, ``(M, P)``, by torch.func."""
-    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    aliases = {id(p): name for name, p in model.named_parameters()}
-    tied = {
-        name: aliases[id(p)]
-        for name, p in model.named_parameters(remove_duplicate=False)
-        if aliases[id(p)] != name
-    }
+    """Return the Jacobian of the flattened ``outputs(model)``, ``(M, P)``, by torch.func."""
+    called = _Called(model, outputs)
+    named = {name: p.detach() for name, p in called.named_parameters() if p.requires_grad}
 
     def of(parameters):
-        every = parameters | {name: parameters[first] for name, first in tied.items()}
-        return functional_call(model, every, (outputs,)).reshape(-1)
+        return functional_call(called, parameters, ()).reshape(-1)
 
     with sdpa_kernel(SDPBackend.MATH):
         parts = jacrev(of)(named)
@@ -40,17 +45,14 @@ def jacobian(model, outputs):
 
 def split(case, *sizes):
     """Micro-batches of logits and their mean cross-entropy."""
-    parts, start = [], 0
-    for size in sizes or (len(case.targets),):
-        inputs = case.inputs[start : start + size]
-        targets = case.targets[start : start + size]
-        parts.append((size, partial(_call, inputs=inputs), partial(_loss, targets=targets)))
-        start += size
-    return parts
-
-
-def _call(model, inputs):
-    return model(inputs)
+    return [
+        (
+            n,
+            partial(case.logits, start=start, stop=stop),
+            partial(_loss, targets=case.terms(start, stop)),
+        )
+        for start, stop, n in case.parts(*sizes)
+    ]
 
 
 def _loss(logits, targets):
@@ -58,11 +60,11 @@ def _loss(logits, targets):
 
 
 def explicit(case):
-    j = jacobian(case.model, case.inputs)
-    logits = case.model(case.inputs).detach()
+    j = jacobian(case.model, case.logits)
+    logits = case.logits(case.model).detach()
 
     def loss(flat):
-        return cross_entropy(flat.view_as(logits), case.targets)
+        return cross_entropy(flat.view_as(logits), case.terms())
 
     return j.T @ hessian(loss)(logits.reshape(-1)) @ j
 
@@ -84,15 +86,15 @@ def test_it_is_the_product_of_its_three_factors(case, sizes):
 
 def test_empirical_fisher_is_the_second_moment_of_gradients(case):
     def examples(model, start, stop):
-        logits = model(case.inputs[start:stop])
-        return cross_entropy(logits, case.targets[start:stop], reduction="none")
+        logits = case.logits(model, start, stop)
+        return cross_entropy(logits, case.terms(start, stop), reduction="none")
 
-    j = jacobian(case.model, case.inputs)
-    probabilities = case.model(case.inputs).softmax(1).detach()
-    slopes = probabilities - nn.functional.one_hot(case.targets, probabilities.shape[1])
+    j = jacobian(case.model, case.logits)
+    probabilities = case.logits(case.model).softmax(1).detach()
+    slopes = probabilities - nn.functional.one_hot(case.terms(), probabilities.shape[1])
     gradients = torch.einsum("nc,ncp->np", slopes, j.view(*probabilities.shape, -1))
     expected = gradients.T @ gradients / len(gradients)
-    losses = [(8, partial(examples, start=0, stop=8)), (4, partial(examples, start=8, stop=12))]
+    losses = [(n, partial(examples, start=start, stop=stop)) for start, stop, n in case.parts(8, 4)]
     with FisherOperator(case.model, losses) as operator:
         torch.testing.assert_close(operator.matrix(), expected, **CLOSE)
         block = operator.matmat(torch.eye(operator.size))
@@ -139,7 +141,7 @@ def test_outputs_may_be_nested_and_batches_dicts():
             return torch.cat([outputs["a"], outputs["rest"][1][0]], dim=1)
 
     flat = Flat()
-    j = jacobian(flat, batch["inputs"])
+    j = jacobian(flat, lambda m: m(batch["inputs"]))
     logits = flat(batch["inputs"]).detach()
     mask = batch["inputs"] > 0
 

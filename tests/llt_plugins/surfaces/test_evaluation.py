@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 
 import pytest
 import torch
@@ -12,6 +11,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from llt_core.interfaces import TaskDescription
+from llt_plugins.architectures.transformer import Transformer
 from llt_plugins.curvature.lanczos import top_eigenvalue
 from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.paths.vectors import trainable
@@ -134,29 +135,25 @@ def test_several_points_at_once_give_the_same(build, at_once):
     assert one.std() > 0.01
 
 
-class Attentive(nn.Module):
-    """Attention by torch's fused kernel, which vmap cannot batch."""
-
-    def __init__(self):
-        super().__init__()
-        self.project = nn.Linear(6, 6)
-
-    def forward(self, x):
-        y = self.project(x)[:, None]
-        return nn.functional.scaled_dot_product_attention(y, y, y).flatten(1)
-
-
-def test_attention_is_evaluated_at_several_points_without_a_warning():
-    model = Attentive().eval()
-    x = torch.randn(3, 5, 6, generator=generator())
-    scores = [(1.0, lambda m: m(x).square().mean())]
-    direction = torch.randn(1, 42, generator=generator(1)).double()
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("at_once", [2, "auto"])
+def test_attention_at_several_points_is_that_at_each(at_once):
+    """The kernel of attention goes point by point on CPUs, which is nobody's concern."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        words = TaskDescription(modality="text", input_shape=(5,), outputs=7, padding=0)
+        model = Transformer.minimal().build(words).double().eval()
+    source, target = (torch.randint(0, 7, (4, 5), generator=generator(n)) for n in (1, 2))
+    source[:, 0] = 3
+    scores = [(1.0, lambda m: m(source=source, target=target).logsumexp(-1).mean())]
+    direction = random_direction(model, generator(3), biases=True)[None]
     points = steps(1.0, 5)[:, None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = evaluate(model, scores, flatten(model), direction, points, points_at_once=5)
-    one_by_one = evaluate(model, scores, flatten(model), direction, points, points_at_once=1)
-    torch.testing.assert_close(found, one_by_one, rtol=1e-5, atol=1e-6)
+    one, many = (
+        evaluate(model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k)
+        for k in (1, at_once)
+    )
+    torch.testing.assert_close(many, one, rtol=1e-10, atol=1e-12)
+    assert one.std() > 0.01
 
 
 def test_what_cannot_be_batched_is_done_one_by_one():

@@ -1,0 +1,76 @@
+"""CIFAR-style DenseNet-40 of any growth rate (Huang et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SMALLEST = 4
+"""Height and width that two 2×2 pools reduce to one pixel."""
+
+
+class DenseNet40(Architecture):
+    """A 3×3 stem of 16 channels, three blocks of 12 layers that each add k channels.
+
+    The plain network of the paper, without bottlenecks and without compression; with k = 12 it
+    has 1,019,722 parameters for 10 classes of colour images. There is no dropout, and weights
+    start from the default torch initialisation, as in the other networks for images.
+    """
+
+    summary = "DenseNet-40 of any growth rate (12 is the classic one), no bottlenecks"
+    accepts: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    load_field: ClassVar[str | None] = "growth"
+
+    growth: int = parameter(
+        12, ge=1, unit="channels", description="Channels k that each of the 36 layers adds"
+    )
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse other modalities, and images that two pools would reduce to nothing."""
+        refusal = super().refuses(task)
+        if refusal is not None:
+            return refusal
+        height, width = task.input_shape[-2:]
+        if min(height, width) < SMALLEST:
+            return (
+                f"its two 2x2 pools halve the image twice and need {SMALLEST}x{SMALLEST} pixels, "
+                f"but the task gives {height}x{width}: choose resnet18 or mlp, or a task with "
+                "larger images"
+            )
+        return None
+
+    def build(self, task: TaskDescription) -> nn.Module:
+        """Return a network from images ``(B, C, H, W)`` to logits ``(B, outputs)``.
+
+        Raises
+        ------
+        RequestError
+            If the network refuses the task.
+        """
+        from llt_plugins.architectures.networks import densenet
+
+        refusal = self.refuses(task)
+        if refusal is not None:
+            raise RequestError(f"densenet40 cannot be built: {refusal}")
+        return densenet.DenseNet40(self.growth, task.input_shape[0], task.outputs)
+
+    def probes(self, model: nn.Module) -> list[str]:
+        """Return the names of the stem, the blocks, the transitions and the classifier."""
+        return [
+            "stem",
+            "block1",
+            "transition1",
+            "block2",
+            "transition2",
+            "block3",
+            "classifier",
+        ]
+
+    @classmethod
+    def minimal(cls) -> Self:
+        """Return the network of growth rate 1."""
+        return cls(growth=1)
