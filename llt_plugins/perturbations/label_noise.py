@@ -6,8 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from llt_core.interfaces import (
+    DataPerturbation,
     Modality,
-    Perturbation,
     RequestError,
     Splits,
     TaskDescription,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LabelNoise(Perturbation):
+class LabelNoise(DataPerturbation):
     """Give a fraction p of the examples a uniformly random label (Yang et al. 2021, section 2).
 
     An example is hit where ``rand ≤ p``; its new label is uniform over all classes,
