@@ -64,7 +64,10 @@ def _work(composition: dict[str, Any], cell: TrainCell | MeasureCell) -> str:
     if isinstance(cell, MeasureCell):
         parts.append(composition["metric"])
     else:
-        parts += [composition["train"]["batch_size"], composition["train"]["dtype"]]
+        train = composition["train"]
+        parts += [train["batch_size"], train["dtype"]]
+        # Records written before these settings were there had no need of them.
+        parts += [train.get("batch_unit", "examples"), train.get("sam_radius", 0.0) > 0]
     return repr(parts)
 
 
