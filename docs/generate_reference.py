@@ -238,10 +238,10 @@ def _training_page() -> str:
     ]
     lines += [*_table(("recipe", "differences"), recipes), ""]
     lines += [
-        "`standard`, `lr_decay`, `two_decays`, `small_wd` and `lr_scaling` are the settings of Yang "
-        "et al. (2021). Of `zero_loss`, `large_batch`, `transformer` and `transformer_constant` they "
-        "tell a part; the rest is ours, as a comment in `llt_core/spec/training.py` says for each. "
-        "`sharpness_aware` and the three that begin with `quick` are ours: "
+        "`standard`, `lr_decay`, `two_decays`, `small_wd` and `lr_scaling` are the settings of "
+        "Yang et al. (2021). Of `zero_loss`, `large_batch`, `transformer` and "
+        "`transformer_constant` they tell a part; the rest is ours, as a comment on each in "
+        "`llt_core/spec/training.py` says. `sharpness_aware` and those called `quick` are ours: "
         "[why](../decisions/0006-own-quick-recipe-for-task-defaults.md).",
         "",
         _description(TrainingRecipe).split("\n\n", 1)[1],
