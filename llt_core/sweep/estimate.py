@@ -64,10 +64,7 @@ def _work(composition: dict[str, Any], cell: TrainCell | MeasureCell) -> str:
     if isinstance(cell, MeasureCell):
         parts.append(composition["metric"])
     else:
-        train = composition["train"]
-        parts += [train["batch_size"], train["dtype"]]
-        # Records written before these settings were there had no need of them.
-        parts += [train.get("batch_unit", "examples"), train.get("sam_radius", 0.0) > 0]
+        parts += [composition["train"]["batch_size"], composition["train"]["dtype"]]
     return repr(parts)
 
 
