@@ -179,10 +179,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     # and for a few thousand pairs of short sentences.
     "quick_text": {
         **_TRANSFORMER,
-        "learning_rate": 2e-3,
+        "learning_rate": 3e-3,
         "schedule": "inverse_sqrt",
-        "warmup_steps": 100,
-        "epochs": 10,
+        "warmup_steps": 200,
+        "epochs": 16,
     },
 }
 """Named recipes, each as its differences from the defaults of :class:`TrainingRecipe`."""
