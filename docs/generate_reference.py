@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from rich.text import Text
 
 from llt_core.cli.main import COMMANDS
-from llt_core.cli.show import example
+from llt_core.cli.show import STAGES, example, strength
 from llt_core.interfaces import Component, DataError
 from llt_core.plugins.loader import load
 from llt_core.plugins.manifest import Entry, parse_entries, read_manifest
@@ -37,8 +37,9 @@ INTRODUCTIONS = {
     "architecture": "The network. Chosen with `--arch NAME` (else the task's default); a "
     "parameter is set with `--set architecture.PARAMETER=VALUE` or "
     "`--arch NAME:PARAMETER=VALUE`.",
-    "perturbation": "A seeded change of the data before training. Added with "
-    "`--perturb NAME:PARAMETER=VALUE`; several compose in the order given.",
+    "perturbation": "A seeded change of the data, of every training batch, or of the trained "
+    "weights. Added with `--perturb NAME:PARAMETER=VALUE`; several of one stage compose in the "
+    "order given.",
     "metric": "What is measured on trained models. Added with `--metric NAME`; a parameter is "
     "set with `--metric NAME:PARAMETER=VALUE` or `--set metric.NAME.PARAMETER=VALUE`.",
     "executor": "Where jobs run. There is one today and nothing to choose.",
@@ -131,7 +132,8 @@ def _facts(entry: Entry, cls: Any) -> Iterator[tuple[str, str]]:
             yield "load", f"`{cls.load_field}`" if cls.load_field else ""
         case "perturbation":
             yield "accepts", ", ".join(sorted(cls.accepts))
-            yield "axis", f"{cls.axis}; acts on the {cls.stage}, before training"
+            yield "changes", STAGES[cls.stage]
+            yield "strength", f"works like {cls.axis}: {strength(cls)}"
         case "metric":
             for quantity in cls.returns:
                 better = {"none": "", "lower": "; lower is better", "higher": "; higher is better"}
@@ -241,7 +243,10 @@ def _training_page() -> str:
     ]
     lines += [*_table(("recipe", "differences"), recipes), ""]
     lines += [
-        "`standard` and `lr_decay` are the settings of Yang et al. (2021). The others are ours: "
+        "`standard`, `lr_decay`, `two_decays`, `small_wd` and `lr_scaling` are the settings of "
+        "Yang et al. (2021). Of `zero_loss`, `large_batch`, `transformer` and "
+        "`transformer_constant` they tell a part; the rest is ours, as a comment on each in "
+        "`llt_core/spec/training.py` says. `sharpness_aware` and those called `quick` are ours: "
         "[why](../decisions/0006-own-quick-recipe-for-task-defaults.md).",
         "",
         _description(TrainingRecipe).split("\n\n", 1)[1],

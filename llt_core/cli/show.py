@@ -25,6 +25,11 @@ SCOPES = {
     "pair": "pairs of models: --models 2 or more, --pairs says which",
     "set": "all models of a run together: --models 2 or more",
 }
+STAGES = {
+    "data": "the splits, once, before training",
+    "training": "every training batch; the splits that are measured stay as they are",
+    "weights": "the trained model, once",
+}
 
 
 @click.command("show")
@@ -74,6 +79,8 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "reference": entry.paper,
         "description": inspect.getdoc(cls) or "",
         "measures": SCOPES.get(getattr(cls, "scope", ""), ""),
+        "changes": STAGES.get(getattr(cls, "stage", ""), ""),
+        "strength": getattr(cls, "axis", "") and f"works like {cls.axis}: {strength(cls)}",
         "splits": getattr(cls, "split_policy", ""),
         "returns": [quantity.model_dump() for quantity in getattr(cls, "returns", ())],
         "parameters": [_parameter(name, field) for name, field in cls.model_fields.items()],
@@ -119,6 +126,12 @@ def _type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
+def strength(cls: Any) -> str:
+    """Return what a perturbation calls its strength, from the docstring of the property."""
+    text = " ".join((inspect.getdoc(cls.strength) or "").split()).removeprefix("Return ")
+    return text.rstrip(".")
+
+
 def example(entry: Entry, cls: Any) -> str:
     """Return a command that uses the plugin."""
     match entry.kind:
@@ -129,7 +142,9 @@ def example(entry: Entry, cls: Any) -> str:
             task = "digits" if "image" in cls.accepts else "iwslt"
             return f"llt run --task {task} --arch {name} --metric test_accuracy"
         case "perturbation":
-            needed = [f"{n}=0.1" for n, field in cls.model_fields.items() if field.is_required()]
+            small = cls.minimal()
+            required = [n for n, field in cls.model_fields.items() if field.is_required()]
+            needed = [f"{n}={getattr(small, n)}" for n in required]
             change = f"{entry.name}:{','.join(needed)}" if needed else entry.name
             return f"llt run --task digits --perturb {change} --metric test_accuracy"
         case "metric":
@@ -164,6 +179,8 @@ def _print(one: dict[str, Any]) -> None:
     console.print()
     for label, text in (
         ("measures", one["measures"]),
+        ("changes", one["changes"]),
+        ("strength", one["strength"]),
         ("splits", one["splits"]),
         ("cost", one["cost"]),
         ("needs", _needs(one["needs"])),

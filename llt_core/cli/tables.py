@@ -49,12 +49,28 @@ def describe(composition: dict[str, Any]) -> str:
     """Write a composition in one line: every parameter of its parts, changed or not."""
     parts = [composition["task"], composition["architecture"], *composition["perturbations"]]
     texts = [_call(part) for part in parts]
-    train = composition["train"]
-    texts.append(
-        f"{train['optimizer']} lr {train['learning_rate']:g} {train['schedule']}, "
-        f"batch {train['batch_size']}, {train['epochs']} epochs, wd {train['weight_decay']:g}"
+    return " · ".join([*texts, _training(composition["train"])])
+
+
+def _training(train: dict[str, Any]) -> str:
+    """Write the main settings of a recipe, and those that are rarely set where they are."""
+    unit = " tokens" if train["batch_unit"] == "tokens" else ""
+    scaled = f" x {train['batch_size']}/128" if train["lr_scaling"] else ""
+    rare = {
+        "gradient_clip": "clip {:g}",
+        "sam_radius": "SAM radius {:g}",
+        "max_steps": "at most {} steps",
+        "stop_at_loss": "down to a loss of {:g}",
+    }
+    return ", ".join(
+        [
+            f"{train['optimizer']} lr {train['learning_rate']:g}{scaled} {train['schedule']}",
+            f"batch {train['batch_size']}{unit}",
+            f"{train['epochs']} epochs",
+            f"wd {train['weight_decay']:g}",
+            *(text.format(train[key]) for key, text in rare.items() if train[key]),
+        ]
     )
-    return " · ".join(texts)
 
 
 def wide_console() -> Console:

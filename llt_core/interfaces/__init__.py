@@ -21,7 +21,15 @@ from llt_core.interfaces.executor import (
 )
 from llt_core.interfaces.figures import Figure
 from llt_core.interfaces.metric import Metric, Needs, Scope
-from llt_core.interfaces.perturbation import Perturbation, Splits
+from llt_core.interfaces.perturbation import (
+    DataPerturbation,
+    MixedBatch,
+    Perturbation,
+    Splits,
+    Stage,
+    TrainingPerturbation,
+    WeightPerturbation,
+)
 from llt_core.interfaces.task import Task
 from llt_core.interfaces.values import Batch, Measurement, Quantity, Status, forward
 from llt_core.kinds import Kind
@@ -33,6 +41,7 @@ __all__ = [
     "ClassificationTask",
     "Component",
     "DataError",
+    "DataPerturbation",
     "Examples",
     "Executor",
     "FailureKind",
@@ -43,6 +52,7 @@ __all__ = [
     "MeasureContext",
     "Measurement",
     "Metric",
+    "MixedBatch",
     "Modality",
     "Needs",
     "Outcome",
@@ -53,10 +63,13 @@ __all__ = [
     "RequestError",
     "Scope",
     "Splits",
+    "Stage",
     "Status",
     "Task",
     "TaskDescription",
     "TensorExamples",
+    "TrainingPerturbation",
+    "WeightPerturbation",
     "forward",
     "parameter",
     "perform",

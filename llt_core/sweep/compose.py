@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from llt_core.errors import RequestError
-from llt_core.interfaces import Architecture, Component, Metric, Perturbation, Task
+from llt_core.interfaces import (
+    Architecture,
+    Component,
+    Metric,
+    Perturbation,
+    Stage,
+    Task,
+    TaskDescription,
+)
 from llt_core.kinds import Kind
 from llt_core.plugins import Catalogue
 from llt_core.plugins.errors import BrokenPluginError
@@ -124,6 +132,9 @@ def _part(catalogue: Catalogue, kind: Kind, named: Named) -> Part:
 def _check_fit(composition: Composition, models: int) -> None:
     description = _ask(composition.task, composition.the_task.describe)
     architecture = composition.architecture
+    _check_recipe(composition.recipe, composition.task, description)
+    for part in composition.perturbations:
+        _check_stage(part)
     for part in (architecture, *composition.perturbations, *composition.metrics):
         reason = _ask(part, partial(part.component.refuses, description))
         if reason:
@@ -139,6 +150,27 @@ def _check_fit(composition: Composition, models: int) -> None:
                 expected="at least two models",
                 next_step="--models 2",
             )
+
+
+def _check_recipe(recipe: TrainingRecipe, task: Part, description: TaskDescription) -> None:
+    if recipe.batch_unit == "tokens" and description.modality != "text":
+        raise RequestError(
+            f"batches counted in tokens do not go with {task.name}: its examples are "
+            f"{description.modality}s",
+            expected="train.batch_unit = examples, or a recipe that is not for text",
+            next_step="--set train.recipe=standard",
+        )
+
+
+def _check_stage(part: Part) -> None:
+    stage = getattr(part.component, "stage", None)
+    if stage not in get_args(Stage):
+        raise BrokenPluginError(
+            f"{part.name} is broken: it names no stage, so there is no time at which it acts",
+            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+            expected="a subclass of DataPerturbation, TrainingPerturbation or WeightPerturbation",
+            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
+        )
 
 
 def _ask(part: Part, question: Callable[[], Answer]) -> Answer:

@@ -54,7 +54,8 @@ def _forward(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
         return nn.BatchNorm2d.forward(module, x)
     y: Tensor
     y, mean, variance = _BatchNorm.apply(x, module.weight, module.bias, module.eps, pixels)
-    _track(module, mean, variance * (count / (count - 1)))
+    if module.track_running_stats:
+        _track(module, mean, variance * (count / (count - 1)))
     return y
 
 

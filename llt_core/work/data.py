@@ -7,26 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from llt_core.errors import DataError
-from llt_core.interfaces import Perturbation, Splits, Task
-from llt_core.work.seeding import seed_from
+from llt_core.interfaces import Splits, Task
+from llt_core.work.stages import NamedPerturbation, perturbed
 
 
-def load_splits(
-    task: Task, perturbations: Sequence[tuple[str, Perturbation]], data_root: Path
-) -> Splits:
-    """Load the splits of ``task`` and apply ``perturbations`` (name, component) in order.
-
-    The generator of each follows from its name and its own seed alone, so that all models
-    and all strengths see nested versions of one draw.
-    """
+def load_splits(task: Task, perturbations: Sequence[NamedPerturbation], data_root: Path) -> Splits:
+    """Load the splits of ``task`` and apply the perturbations of the data stage, in order."""
     splits = _load(type(task), task.model_dump_json(), data_root, task.fingerprint(data_root))
-    for name, perturbation in perturbations:
-        seed = seed_from("perturbation", name, perturbation.seed)
-        splits = perturbation.apply(splits, torch.Generator().manual_seed(seed))
-    return splits
+    return perturbed("data", perturbations, splits)
 
 
 def check_data(task: Task, expected: str | None, data_root: Path) -> None:

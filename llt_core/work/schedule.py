@@ -9,25 +9,48 @@ from itertools import pairwise
 from llt_core.spec import TrainingRecipe
 
 
-def rate_factor(recipe: TrainingRecipe, epoch: float) -> float:
-    """Return the factor on the peak learning rate at ``epoch`` (0 ≤ epoch < epochs).
+def rate_factor(
+    recipe: TrainingRecipe, epoch: float, *, step: int = 0, length: float | None = None
+) -> float:
+    """Return the factor on the peak learning rate at ``epoch`` (0 ≤ epoch < length).
 
-    Warm-up is linear from zero; ``step`` drops by ``gamma`` at each milestone; ``cosine``
-    falls to zero over the epochs that follow the warm-up (Loshchilov and Hutter 2017).
+    Warm-up is linear from zero, by epochs or by steps; ``step`` drops by ``gamma`` at each
+    milestone; ``cosine`` falls to zero over the epochs that follow the warm-up (Loshchilov
+    and Hutter 2017); ``inverse_sqrt`` is 1 at the end of the warm-up and falls as one over
+    the square root of the number of steps (Vaswani et al. 2017).
+
+    Parameters
+    ----------
+    epoch
+        Epochs passed, fractions included.
+    step
+        Number of this step, counted from 1; only ``warmup_steps`` reads it.
+    length
+        Epochs of the whole training; None for those of the recipe.
     """
+    length = recipe.epochs if length is None else length
     if epoch < recipe.warmup_epochs:
         return epoch / recipe.warmup_epochs
+    warmth = step / recipe.warmup_steps if step < recipe.warmup_steps else 1.0
     match recipe.schedule:
         case "constant":
-            return 1.0
+            return warmth
         case "step":
             # 0.55 · 100 is a little more than 55 in floats: compare with some slack.
-            passed = sum(epoch > f * recipe.epochs - 1e-6 for f in recipe.milestones)
-            return recipe.gamma**passed
+            passed = sum(epoch > f * length - 1e-6 for f in recipe.milestones)
+            return warmth * recipe.gamma**passed
         case "cosine":
-            rest = max(recipe.epochs - recipe.warmup_epochs, 1e-12)
+            rest = max(length - recipe.warmup_epochs, 1e-12)
             progress = (epoch - recipe.warmup_epochs) / rest
-            return 0.5 * (1.0 + math.cos(math.pi * progress))
+            return warmth * 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "inverse_sqrt":
+            return warmth * math.sqrt(recipe.warmup_steps / max(step, recipe.warmup_steps))
+
+
+def should_stop(recipe: TrainingRecipe, losses: Sequence[float]) -> bool:
+    """Whether training ends early after these epoch losses: low enough, or settled."""
+    low = recipe.stop_at_loss
+    return (low is not None and losses[-1] <= low) or has_settled(recipe, losses)
 
 
 def has_settled(recipe: TrainingRecipe, losses: Sequence[float]) -> bool:

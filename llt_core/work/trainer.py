@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,9 @@ from llt_core.spec import TrainingRecipe
 from llt_core.store import Epoch
 from llt_core.work.batchnorm import fast_batch_norm
 from llt_core.work.narrow import guard
-from llt_core.work.schedule import has_settled, rate_factor
+from llt_core.work.optimizer import frozen_statistics, make_optimizer, uphill
+from llt_core.work.schedule import rate_factor, should_stop
+from llt_core.work.stages import NamedPerturbation, batch_changes, mixed_loss
 
 Report = Callable[[int, int, str], None]
 
@@ -40,8 +43,9 @@ class Trained:
 class Trainer:
     """Trains ``model`` in place on ``examples`` by ``recipe``.
 
-    ``seed`` fixes the order of examples; the model's own randomness (dropout) follows the
-    global generator, which the caller seeds.
+    ``seed`` fixes the order of examples, and what the training stage of ``perturbations`` (with
+    their names) does to the batches; the model's own randomness (dropout) follows the global
+    generator, which the caller seeds.
     """
 
     def __init__(
@@ -54,30 +58,33 @@ class Trainer:
         seed: int,
         device: torch.device,
         channels_last: bool = True,
+        perturbations: Sequence[NamedPerturbation] = (),
     ) -> None:
-        if recipe.drop_last and len(examples) < recipe.batch_size:
-            raise RequestError(
-                f"a batch of {recipe.batch_size} is larger than the training split "
-                f"of {len(examples)} examples, and incomplete batches are skipped",
-                expected=f"train.batch_size ≤ {len(examples)}, or train.drop_last = false",
-                next_step=f"--set train.batch_size={len(examples)}",
-            )
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.task, self.recipe, self.device = task, recipe, device
+        self.examples = examples
+        self.steps = len(self._slices())
+        if self.steps == 0:
+            raise _too_large(recipe, len(examples))
+        self.length: float = recipe.epochs
+        if recipe.max_steps is not None:
+            self.length = min(recipe.epochs, recipe.max_steps / self.steps)
+        self.taken = 0
         self.model = guard(model).to(device)
         _lay_out(self.model, self.layout)
-        self.task, self.recipe, self.device = task, recipe, device
         self.examples = examples.to(device)
         self.order = torch.Generator().manual_seed(seed)
-        self.optimizer = _optimizer(model, recipe, device)
-        size, count = recipe.batch_size, len(examples)
-        self.steps = count // size if recipe.drop_last else math.ceil(count / size)
+        self.changes = batch_changes(perturbations, seed)
+        self.loss = partial(mixed_loss, task) if self.changes else task.loss
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(self.parameters, recipe, device)
 
     def run(self, report: Report) -> Trained:
         """Train to the end, to the early stop, or to the first epoch without a finite loss."""
         trained = Trained("done")
         best = math.inf
         losses: list[float] = []
-        for epoch in range(1, self.recipe.epochs + 1):
+        for epoch in range(1, math.ceil(self.length) + 1):
             line = self.epoch(epoch, losses[-1] if losses else None, report)
             trained.history.append(line)
             if line.train_loss is None:
@@ -86,7 +93,7 @@ class Trainer:
             if self.recipe.checkpoint == "best_train_loss" and line.train_loss < best:
                 best = line.train_loss
                 trained.state, trained.epoch = copy.deepcopy(self.model.state_dict()), epoch
-            if has_settled(self.recipe, losses):
+            if should_stop(self.recipe, losses) or self.taken == self.recipe.max_steps:
                 break
         if trained.state is None:
             trained.state, trained.epoch = self.model.state_dict(), len(losses)
@@ -101,28 +108,31 @@ class Trainer:
 
     def _pass(self, epoch: int, last_loss: float | None, report: Report) -> Epoch:
         start = time.perf_counter()
-        text = f"epoch {epoch}/{self.recipe.epochs}"
+        text = f"epoch {epoch}/{math.ceil(self.length)}"
         if last_loss is not None:
             text += f", loss {last_loss:.4f}"
+        total = int(1000 * self.length)
         self.model.train()
         # Sums stay on the device until the end, so that steps need not wait for them.
         loss_sum = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         weight = 0
         rate = 0.0
-        for step, batch in enumerate(self._batches()):
-            position = epoch - 1 + step / self.steps
-            rate = self._set_rate(position)
+        slices = self._slices(self.order)
+        steps = len(slices)
+        if self.recipe.max_steps is not None:
+            slices = slices[: self.recipe.max_steps - self.taken]
+        for step, index in enumerate(slices):
+            position = epoch - 1 + step / steps
+            rate = self._set_rate(position, steps)
+            batch = self._batch(index)
             loss, outputs = self._step(batch)
+            self.taken += 1
             loss_sum += loss * batch.weight
             with torch.no_grad():
                 correct += self.task.evaluate(outputs.float(), batch)["correct"].sum()
             weight += batch.weight
-            report(
-                int(1000 * (position + 1 / self.steps)),
-                1000 * self.recipe.epochs,
-                text,
-            )
+            report(min(int(1000 * (position + 1 / steps)), total), total, text)
         loss_mean = float(loss_sum) / max(weight, 1)
         finite = math.isfinite(loss_mean)
         return Epoch(
@@ -133,53 +143,74 @@ class Trainer:
             seconds=time.perf_counter() - start,
         )
 
-    def _batches(self) -> Iterator[Batch]:
+    def _slices(self, order: torch.Generator | None = None) -> list[Tensor]:
+        """Return the indices of each batch of one pass: how many there are, the split says."""
         recipe = self.recipe
-        for index in self.examples.slices(
-            recipe.batch_size, generator=self.order, drop_last=recipe.drop_last
-        ):
-            batch = self.examples.batch(index)
-            inputs = batch.inputs
-            if isinstance(inputs, Tensor) and inputs.ndim == 4:
-                inputs = inputs.contiguous(memory_format=self.layout)
-                batch = Batch(inputs, batch.targets, batch.weight, batch.extra)
-            yield batch
+        return list(
+            self.examples.slices(
+                recipe.batch_size,
+                unit=recipe.batch_unit,
+                generator=order,
+                drop_last=recipe.drop_last,
+            )
+        )
+
+    def _batch(self, index: Tensor) -> Batch:
+        batch = self.examples.batch(index)
+        for change in self.changes:
+            batch = change(batch)
+        inputs = batch.inputs
+        if isinstance(inputs, Tensor) and inputs.ndim == 4:
+            laid_out = inputs.contiguous(memory_format=self.layout)
+            if laid_out is not inputs:
+                batch = replace(batch, inputs=laid_out)
+        return batch
 
     def _step(self, batch: Batch) -> tuple[Tensor, Any]:
+        found = self._gradient(batch)
+        if self.recipe.sam_radius:
+            with uphill(self.parameters, self.recipe.sam_radius), frozen_statistics(self.model):
+                self._gradient(batch)
+        if self.recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.gradient_clip)
+        self.optimizer.step()
+        return found
+
+    def _gradient(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Put the gradient of ``batch`` into the parameters; return its loss and outputs."""
         half = self.recipe.dtype == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             outputs = forward(self.model, batch)
-            loss = self.task.loss(outputs, batch)
+            loss = self.loss(outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        self.optimizer.step()
         return loss.detach(), outputs.detach()
 
-    def _set_rate(self, position: float) -> float:
+    def _set_rate(self, position: float, steps: int) -> float:
         # Warm-up is counted from the end of the step, or the first step would do nothing.
         if position < self.recipe.warmup_epochs:
-            position = min(position + 1 / self.steps, self.recipe.warmup_epochs)
-        rate = self.recipe.learning_rate * rate_factor(self.recipe, position)
+            position = min(position + 1 / steps, self.recipe.warmup_epochs)
+        factor = rate_factor(self.recipe, position, step=self.taken + 1, length=self.length)
+        rate = self.recipe.peak_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
 
 
-def _optimizer(
-    model: nn.Module, recipe: TrainingRecipe, device: torch.device
-) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    fused = device.type in ("cpu", "cuda")
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused
+def _too_large(recipe: TrainingRecipe, count: int) -> RequestError:
+    size, unit = recipe.batch_size, recipe.batch_unit
+    if unit == "examples":
+        return RequestError(
+            f"a batch of {size} is larger than the training split of {count} examples, "
+            "and incomplete batches are skipped",
+            expected=f"train.batch_size ≤ {count}, or train.drop_last = false",
+            next_step=f"--set train.batch_size={count}",
         )
-    return torch.optim.SGD(
-        parameters,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=fused,
+    return RequestError(
+        f"the training split of {count} examples fills no batch of {size} {unit}, "
+        "and incomplete batches are skipped",
+        expected="a smaller train.batch_size, or train.drop_last = false",
+        next_step="--set train.drop_last=false",
     )
 
 

@@ -31,6 +31,7 @@ from llt_core.interfaces import (
 from llt_core.interfaces.executor import describe_failure
 from llt_core.plugins import Catalogue
 from llt_core.spec import ComputeSettings, MeasureCell, TrainCell
+from llt_core.spec.identity import digest as identify
 from llt_core.spec.training import TrainingRecipe
 from llt_core.store import Record, Store
 from llt_core.sweep.compose import rebuild
@@ -41,6 +42,7 @@ from llt_core.work.memory import keep_freed_memory
 from llt_core.work.narrow import guard
 from llt_core.work.provenance import describe_origin
 from llt_core.work.seeding import seed_from, seeded
+from llt_core.work.stages import NamedPerturbation, perturbed
 from llt_core.work.trainer import Trainer
 
 REPORT_EVERY = 0.1
@@ -95,7 +97,7 @@ class Parts:
 
     task: Task
     architecture: Architecture
-    perturbations: list[tuple[str, Perturbation]]
+    perturbations: list[NamedPerturbation]
 
     @classmethod
     def of(cls, cell: TrainCell, catalogue: Catalogue) -> Parts:
@@ -109,6 +111,15 @@ class Parts:
             ],
         )
 
+    def without_weight_perturbations(self, cell: TrainCell) -> TrainCell:
+        """Return ``cell`` up to the end of training: the same cell if it has none of them."""
+        kept = [
+            ref
+            for ref, (_, perturbation) in zip(cell.perturbations, self.perturbations, strict=True)
+            if perturbation.stage != "weights"
+        ]
+        return cell.model_copy(update={"perturbations": tuple(kept)})
+
 
 def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train the one model of ``payload`` and put it into the store."""
@@ -117,7 +128,10 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     cell, digest = TrainCell.model_validate(planned["cell"]), planned["digest"]
     parts = Parts.of(cell, job.catalogue)
     recipe = TrainingRecipe.model_validate(cell.training.parameters)
-    seed = seed_from("train", digest)
+    # What is done to the trained weights does not change how they came about: all strengths of
+    # such a perturbation start from one and the same trained model.
+    trained_as = identify(parts.without_weight_perturbations(cell))
+    seed = seed_from("train", trained_as)
     start = time.perf_counter()
     with threads(job.compute.threads) as thread_count, seeded(seed):
         job.progress(digest, 0, 1, "loading data")
@@ -129,15 +143,18 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             parts.task,
             splits["train"],
             recipe,
-            seed=seed_from("order", digest),
+            seed=seed_from("order", trained_as),
             device=job.device,
+            perturbations=parts.perturbations,
             channels_last=job.compute.memory_format == "channels_last",
         )
         trained = trainer.run(lambda done, total, text: job.progress(digest, done, total, text))
         with job.store.staging(digest) as folder:
             checkpoint = None
             if trained.state is not None:
-                checkpoint = save_checkpoint(model, trained.state, folder, trained.epoch)
+                model.load_state_dict(trained.state)
+                model = perturbed("weights", parts.perturbations, model.to("cpu"))
+                checkpoint = save_checkpoint(model, model.state_dict(), folder, trained.epoch)
             data = describe_data(parts.task, splits, job.data_root)
             record = Record(
                 digest=digest,

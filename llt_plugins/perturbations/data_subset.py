@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from llt_core.interfaces import Modality, Perturbation, RequestError, Splits, parameter
+from llt_core.interfaces import DataPerturbation, Modality, RequestError, Splits, parameter
 
 if TYPE_CHECKING:
     import torch
 
 
-class DataSubset(Perturbation):
+class DataSubset(DataPerturbation):
     """Train on the first ⌊N·s⌋ examples of one fixed order (Yang et al. 2021, section 2).
 
     The order is a seeded permutation of all N training examples, the same for every s, so

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from llt_core.interfaces import (
+    DataPerturbation,
     Modality,
-    Perturbation,
     RequestError,
     Splits,
     TaskDescription,
     TensorExamples,
     parameter,
 )
+from llt_plugins.perturbations.splits import draw_base, missing_split, split_generator
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class LabelNoise(Perturbation):
+class LabelNoise(DataPerturbation):
     """Give a fraction p of the examples a uniformly random label (Yang et al. 2021, section 2).
 
     An example is hit where ``rand ≤ p``; its new label is uniform over all classes,
@@ -52,34 +52,28 @@ class LabelNoise(Perturbation):
 
     def refuses(self, task: TaskDescription) -> str | None:
         """Refuse splits that the task does not have."""
-        for split in self.splits:
-            if split not in task.splits:
-                return f"it changes the split {split!r}, but the task has {', '.join(task.splits)}"
-        return super().refuses(task)
+        return missing_split(self.splits, task) or super().refuses(task)
 
     def apply(self, subject: Splits, generator: torch.Generator) -> Splits:
         """Return the splits with new label tensors; inputs are shared with ``subject``."""
-        import torch
-
-        base = int(torch.randint(2**62, (), generator=generator))
+        base = draw_base(generator)
         changed = dict(subject)
         for split in self.splits:
             examples = subject.get(split)
             if not isinstance(examples, TensorExamples) or examples.classes < 1:
                 raise RequestError(
-                    f"label_noise cannot change the split {split!r}",
+                    f"the labels of the split {split!r} cannot be changed",
                     expected="a split with class labels and a known number of classes",
                 )
             if self.fraction > 0:  # rand can be exactly 0, and 0 means no change
-                changed[split] = examples.with_targets(self._noisy(examples, f"{base}:{split}"))
+                noisy = self._noisy(examples, split_generator(base, split))
+                changed[split] = examples.with_targets(noisy)
         return changed
 
-    def _noisy(self, examples: TensorExamples, stream: str) -> Tensor:
+    def _noisy(self, examples: TensorExamples, generator: torch.Generator) -> Tensor:
         """Return labels of shape ``(N,)``, drawn in full whatever the fraction is."""
         import torch
 
-        seed = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:7], "big")
-        generator = torch.Generator().manual_seed(seed)
         n, targets = len(examples), examples.targets
         hit = torch.rand(n, generator=generator, dtype=torch.float64) <= self.fraction
         labels = torch.randint(examples.classes, (n,), generator=generator, dtype=targets.dtype)

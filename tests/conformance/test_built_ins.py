@@ -3,7 +3,6 @@
 Every registered metric does, as its ``minimal()``; what else is worth running has a class.
 """
 
-
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import load
 from llt_core.testing import (
@@ -14,8 +13,16 @@ from llt_core.testing import (
     TinyTexts,
 )
 from llt_plugins.metrics import hessian
+from llt_plugins.perturbations.augmentation import Augmentation
+from llt_plugins.perturbations.cutout import Cutout
 from llt_plugins.perturbations.data_subset import DataSubset
 from llt_plugins.perturbations.label_noise import LabelNoise
+from llt_plugins.perturbations.magnitude_prune import MagnitudePrune
+from llt_plugins.perturbations.mixup import Mixup
+from llt_plugins.perturbations.pixel_noise import PixelNoise
+from llt_plugins.perturbations.quantise import Quantise
+from llt_plugins.perturbations.random_labels import RandomLabels
+from llt_plugins.perturbations.weight_noise import WeightNoise
 from llt_plugins.tasks.cifar import Cifar10, Cifar100
 from llt_plugins.tasks.digits import Digits
 from llt_plugins.tasks.iwslt import Iwslt
@@ -78,6 +85,51 @@ class TestDataSubsetOfText(PerturbationConformance):
     component = DataSubset(fraction=0.5)
     identity = DataSubset(fraction=1)
     task = Iwslt.minimal()
+
+
+class TestRandomLabels(PerturbationConformance):
+    component = RandomLabels()
+    identity = RandomLabels(fraction=0)
+
+
+class TestPixelNoise(PerturbationConformance):
+    component = PixelNoise(magnitude=20)
+    identity = PixelNoise(magnitude=0, mode="replace")
+
+
+class TestAugmentation(PerturbationConformance):
+    component = Augmentation(crop=2)
+    identity = Augmentation(crop=0, flip=False)
+
+
+class TestCropAlone(PerturbationConformance):
+    component = Augmentation(crop=2, flip=False)
+    identity = Augmentation(crop=0, flip=False)
+
+
+class TestMixup(PerturbationConformance):
+    component = Mixup(alpha=1)
+    identity = Mixup(alpha=0)
+
+
+class TestCutout(PerturbationConformance):
+    component = Cutout(size=4)
+    identity = Cutout(size=0)
+
+
+class TestWeightNoise(PerturbationConformance):
+    component = WeightNoise(scale=0.1)
+    identity = WeightNoise(scale=0)
+
+
+class TestQuantise(PerturbationConformance):
+    component = Quantise(bits=4)
+    identity = Quantise(bits=32)
+
+
+class TestMagnitudePrune(PerturbationConformance):
+    component = MagnitudePrune(sparsity=0.5)
+    identity = MagnitudePrune(sparsity=0)
 
 
 class TestHessianTraceByPyHessian(MetricConformance):

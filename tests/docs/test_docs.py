@@ -309,6 +309,19 @@ def test_the_task_of_write_a_task_works(tmp_path):
     assert "17 passed" in (DOCS / "how-to" / "write-a-task.md").read_text("utf-8")
 
 
+def test_the_perturbations_of_write_a_perturbation_work(tmp_path):
+    page = DOCS / "how-to" / "write-a-perturbation.md"
+    write_files(page, tmp_path)
+    words = ("--perturb", "negatives", "--perturb", "input_noise", "--perturb", "shrink")
+    printed = run([LLT, "run", "--task", "digits", *TINY, *words], tmp_path)
+    assert "negatives(seed=0, fraction=0.5) · input_noise(" in printed
+    shown = run([LLT, "show", "input_noise"], tmp_path)
+    assert "strength: works like temperature: the standard deviation" in shown
+    kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    assert "45 passed" in run(kit, tmp_path)
+    assert "45 passed" in page.read_text("utf-8")
+
+
 def test_the_metric_of_the_readme_works(tmp_path):
     readme = ROOT / "README.md"
     assert "my_metrics.py" in named_files(readme)

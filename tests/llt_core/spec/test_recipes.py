@@ -11,18 +11,27 @@ def test_standard_is_the_setting_of_the_paper():
     assert recipe.model_dump() == {
         "optimizer": "sgd",
         "learning_rate": 0.05,
+        "lr_scaling": False,
         "momentum": 0.9,
+        "betas": (0.9, 0.999),
+        "epsilon": 1e-8,
         "weight_decay": 5e-4,
+        "gradient_clip": None,
+        "sam_radius": 0.0,
         "batch_size": 128,
+        "batch_unit": "examples",
         "epochs": 150,
+        "max_steps": None,
         "schedule": "constant",
         "milestones": (0.75,),
         "gamma": 0.1,
         "warmup_epochs": 0.0,
+        "warmup_steps": 0,
         "early_stop": True,
         "early_stop_after": 30,
         "early_stop_window": 5,
         "early_stop_tolerance": 1e-4,
+        "stop_at_loss": None,
         "checkpoint": "last",
         "drop_last": True,
         "dtype": "float32",
@@ -48,6 +57,40 @@ def test_lr_decay_is_the_setting_of_the_paper():
         "dtype": "float32",
     }
     assert recipe.model_dump(include=set(expected)) == expected
+
+
+def changes(name, base):
+    """The settings in which two recipes differ."""
+    one, other = (resolve_recipe({"recipe": each}).model_dump() for each in (name, base))
+    return {key: one[key] for key in one if one[key] != other[key]}
+
+
+def test_variants_of_the_paper_differ_in_what_the_paper_says():
+    assert changes("small_wd", "standard") == {"weight_decay": 1e-4}
+    assert changes("lr_scaling", "standard") == {"lr_scaling": True}
+    assert changes("two_decays", "lr_decay") == {"milestones": (0.5, 0.75)}
+    assert changes("sharpness_aware", "standard") == {"sam_radius": 0.05}
+    assert changes("large_batch", "lr_scaling") == {"batch_size": 2048, "warmup_epochs": 5.0}
+    zero = {"early_stop": False, "epochs": 500, "weight_decay": 0.0, "stop_at_loss": 1e-3}
+    assert changes("zero_loss", "standard") == zero
+
+
+def test_transformer_is_the_setting_of_the_paper():
+    recipe = resolve_recipe({"recipe": "transformer"})
+    assert (recipe.optimizer, recipe.betas, recipe.epsilon) == ("adam", (0.9, 0.98), 1e-9)
+    assert (recipe.schedule, recipe.warmup_steps) == ("inverse_sqrt", 4000)
+    assert (recipe.batch_unit, recipe.batch_size) == ("tokens", 1500)
+    assert recipe.learning_rate == pytest.approx((512 * 4000) ** -0.5, rel=0.01)
+    constant = changes("transformer_constant", "transformer")
+    assert set(constant) == {"schedule", "warmup_steps", "learning_rate"}
+    assert constant["schedule"] == "constant"
+
+
+def test_the_rate_grows_with_the_batch_where_asked():
+    scaled = {"recipe": "lr_scaling", "learning_rate": 0.05}
+    assert resolve_recipe({**scaled, "batch_size": 1024}).peak_rate == pytest.approx(0.4)
+    assert resolve_recipe({**scaled, "batch_size": 16}).peak_rate == pytest.approx(0.00625)
+    assert resolve_recipe({"batch_size": 1024}).peak_rate == 0.05
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -103,7 +146,12 @@ def test_unknown_setting_names_the_near_one():
         ({"learning_rate": float("inf")}, "train.learning_rate = inf", "finite"),
         ({"weight_decay": float("nan")}, "train.weight_decay = nan", "finite"),
         ({"momentum": 1.0}, "train.momentum = 1.0", "less than 1"),
-        ({"optimizer": "adam"}, "train.optimizer = 'adam'", "'sgd' or 'adamw'"),
+        ({"optimizer": "rms"}, "train.optimizer = 'rms'", "'sgd', 'adam' or 'adamw'"),
+        ({"betas": [0.9, 1.0]}, "these training settings", "less than 1"),
+        ({"gradient_clip": 0}, "train.gradient_clip = 0", "greater than 0"),
+        ({"schedule": "inverse_sqrt"}, "these training settings", "needs warmup_steps"),
+        ({"warmup_steps": 9, "warmup_epochs": 1}, "these training settings", "two ways"),
+        ({"lr_scaling": True, "batch_unit": "tokens"}, "these training settings", "by examples"),
         ({"milestones": [0.5, 75]}, "these training settings", "between 0 and 1"),
         ({"epochs": 3, "warmup_epochs": 4}, "these training settings", "warm-up of 4.0 epochs"),
     ],

@@ -1,5 +1,6 @@
 """Deliberately wrong plugins are caught by the kit, each by the check meant for it."""
 
+import copy
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,16 @@ from torch import nn
 from llt_core.interfaces import (
     Architecture,
     Batch,
+    DataPerturbation,
     Measurement,
     Metric,
+    MixedBatch,
     Perturbation,
     Quantity,
     RequestError,
     TensorExamples,
+    TrainingPerturbation,
+    WeightPerturbation,
     parameter,
 )
 from llt_core.testing import (
@@ -551,7 +556,7 @@ def test_a_wrong_translator_is_caught(architecture, check, words):
 # ------------------------------------------------------------------------- perturbations
 
 
-class SoundPerturbation(Perturbation):
+class SoundPerturbation(DataPerturbation):
     summary = "a perturbation that keeps every rule"
     accepts = frozenset({"image"})
 
@@ -614,12 +619,104 @@ class DoesNothing(SoundPerturbation):
         return subject
 
 
+class SoundOnBatches(TrainingPerturbation):
+    """Mixes each image with another, as mixup does."""
+
+    summary = "a perturbation of batches that keeps every rule"
+    accepts = frozenset({"image"})
+
+    fraction: float = parameter(0.25, ge=0, le=0.5, description="Share of the other image")
+
+    @property
+    def strength(self):
+        return self.fraction
+
+    def apply(self, subject, generator):
+        if self.fraction == 0:
+            return subject
+        other = torch.randperm(subject.weight, generator=generator)
+        inputs = torch.lerp(subject.inputs, subject.inputs[other], self.fraction)
+        return self.mixed(subject, inputs, subject.targets[other])
+
+    def mixed(self, subject, inputs, others):
+        mixture = ((1 - self.fraction, subject.targets), (self.fraction, others))
+        return MixedBatch(inputs, subject.targets, subject.weight, mixture=mixture)
+
+
+class BatchInPlace(SoundOnBatches):
+    def apply(self, subject, generator):
+        subject.inputs.mul_(1 - self.fraction)
+        return subject
+
+
+class Crops(SoundOnBatches):
+    def apply(self, subject, generator):
+        return replace(subject, inputs=subject.inputs[..., 1:])
+
+
+class SharesOfNothing(SoundOnBatches):
+    def mixed(self, subject, inputs, others):
+        return MixedBatch(
+            inputs, subject.targets, subject.weight, mixture=((0.9, subject.targets), (0.3, others))
+        )
+
+
+class WrongMajority(SoundOnBatches):
+    def mixed(self, subject, inputs, others):
+        return replace(super().mixed(subject, inputs, others), targets=others)
+
+
+class SoundOnWeights(WeightPerturbation):
+    summary = "a perturbation of weights that keeps every rule"
+
+    fraction: float = parameter(0.5, ge=0, description="How much noise is added to weights")
+
+    @property
+    def strength(self):
+        return self.fraction
+
+    def apply(self, subject, generator):
+        return self.noisy(copy.deepcopy(subject), generator)
+
+    def noisy(self, model, generator):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += self.fraction * torch.randn(parameter.shape, generator=generator)
+        return model
+
+
+class WeightsInPlace(SoundOnWeights):
+    def apply(self, subject, generator):
+        return self.noisy(subject, generator)
+
+
+class Trains(SoundOnWeights):
+    def apply(self, subject, generator):
+        return super().apply(subject, generator).train()
+
+
+class SoundPerturbationOfNoStage(Perturbation):
+    summary = "a perturbation that names no stage"
+    accepts = frozenset({"image"})
+    axis = "load"
+
+    fraction: float = parameter(0.5, ge=0, description="It is not used at all")
+
+    @property
+    def strength(self):
+        return self.fraction
+
+    def apply(self, subject, generator):
+        return subject
+
+
 def perturbation_failures(cls):
     return failures(PerturbationConformance, cls(), identity=cls(fraction=0))
 
 
-def test_a_sound_perturbation_passes():
-    assert perturbation_failures(SoundPerturbation) == {}
+@pytest.mark.parametrize("perturbation", [SoundPerturbation, SoundOnBatches, SoundOnWeights])
+def test_a_sound_perturbation_passes(perturbation):
+    assert perturbation_failures(perturbation) == {}
 
 
 @pytest.mark.parametrize(
@@ -630,9 +727,20 @@ def test_a_sound_perturbation_passes():
         (NeverZero, "test_strength_zero_changes_nothing", "at strength zero"),
         (IgnoresGenerator, "test_same_generator_same_result", "generator that apply() is given"),
         (ForksAndDraws, "test_leaves_global_random_state", "depends on the global seed"),
-        (DropsASplit, "test_keeps_the_splits", "expected ['train', 'test']"),
-        (LeavesNobody, "test_keeps_the_splits", "no example"),
-        (DoesNothing, "test_changes_something", "changes none"),
+        (
+            DropsASplit,
+            "test_the_result_can_take_the_place_of_the_subject",
+            "expected ['train', 'test']",
+        ),
+        (LeavesNobody, "test_the_result_can_take_the_place_of_the_subject", "no example"),
+        (DoesNothing, "test_changes_something", "changes nothing"),
+        (BatchInPlace, "test_never_in_place", "the inputs of the batch"),
+        (Crops, "test_the_result_can_take_the_place_of_the_subject", "returns inputs"),
+        (SharesOfNothing, "test_the_result_can_take_the_place_of_the_subject", "add up to 1"),
+        (WrongMajority, "test_the_result_can_take_the_place_of_the_subject", "largest share"),
+        (WeightsInPlace, "test_never_in_place", "the values of parameter"),
+        (Trains, "test_the_result_can_take_the_place_of_the_subject", "train/eval mode"),
+        (SoundPerturbationOfNoStage, "test_stage_and_axis", "subclass DataPerturbation"),
     ],
 )
 def test_a_wrong_perturbation_is_caught(perturbation, check, words):

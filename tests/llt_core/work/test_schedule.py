@@ -5,7 +5,7 @@ import math
 import pytest
 
 from llt_core.spec import TrainingRecipe
-from llt_core.work.schedule import has_settled, rate_factor
+from llt_core.work.schedule import has_settled, rate_factor, should_stop
 
 
 def recipe(**settings):
@@ -53,6 +53,39 @@ def test_warm_up_all_the_way():
     warm = recipe(schedule="cosine", epochs=4, warmup_epochs=4)
     assert rate_factor(warm, 3.0) == 0.75
     assert math.isfinite(rate_factor(warm, 4.0))
+
+
+@pytest.mark.parametrize("dimension", [64, 512])
+def test_inverse_sqrt_is_the_schedule_of_vaswani_et_al(dimension):
+    warmup = 4000
+    peak = (dimension * warmup) ** -0.5
+    recipe_of_it = recipe(schedule="inverse_sqrt", warmup_steps=warmup, learning_rate=peak)
+    for step in (1, 2, 100, 3999, 4000, 4001, 16_000, 100_000):
+        expected = dimension**-0.5 * min(step**-0.5, step * warmup**-1.5)  # their equation 3
+        assert peak * rate_factor(recipe_of_it, 0.0, step=step) == pytest.approx(expected)
+
+
+def test_warm_up_by_steps_multiplies_any_schedule():
+    for schedule in ("constant", "cosine", "step"):
+        plain = recipe(schedule=schedule, epochs=10)
+        warm = recipe(schedule=schedule, epochs=10, warmup_steps=4)
+        for step in range(1, 9):
+            epoch = (step - 1) / 2
+            factor = rate_factor(warm, epoch, step=step) / rate_factor(plain, epoch)
+            assert factor == pytest.approx(min(1, step / 4))
+
+
+def test_milestones_and_cosine_follow_the_length_of_the_training():
+    assert rate_factor(recipe(schedule="cosine", epochs=40), 5, length=10) == pytest.approx(0.5)
+    step = recipe(schedule="step", epochs=100, milestones=(0.5,))
+    assert [rate_factor(step, e, length=8) for e in (3.9, 4.0)] == pytest.approx([1.0, 0.1])
+
+
+def test_training_ends_at_a_loss_that_is_low_enough():
+    low = recipe(stop_at_loss=0.01)
+    assert [should_stop(low, [loss]) for loss in (0.011, 0.01, 0.0)] == [False, True, True]
+    assert not should_stop(recipe(), [0.0])
+    assert should_stop(recipe(stop_at_loss=0.0), [1.0, 0.0])
 
 
 STOP = {"early_stop": True, "early_stop_after": 30, "early_stop_window": 5}

@@ -171,8 +171,14 @@ def test_weights_that_are_not_finite_at_the_end_are_divergence_too(train_split):
         {"schedule": "cosine", "warmup_epochs": 0.5},
         {"schedule": "step", "milestones": [0.5, 0.75]},
         {"dtype": "bfloat16"},
+        {"optimizer": "adam", "learning_rate": 0.003, "weight_decay": 0.0},
+        {"sam_radius": 0.05},
+        {"sam_radius": 0.05, "dtype": "bfloat16"},
+        {"gradient_clip": 0.5},
+        {"schedule": "inverse_sqrt", "warmup_steps": 15},
+        {"lr_scaling": True, "learning_rate": 0.2},
     ],
-    ids=["adamw", "cosine", "step", "bfloat16"],
+    ids=lambda settings: "-".join(map(str, settings.values())),
 )
 def test_every_kind_of_training_learns(train_split, settings):
     trained = trainer(head(train_split, 640), epochs=4, **settings).run(quiet)
@@ -274,6 +280,36 @@ def test_inputs_that_are_no_images():
         task.datasets(None)["train"], task=task, model=nn.Linear(4, 3), batch_size=10, epochs=5
     )
     assert built.run(quiet).status == "done"
+
+
+@pytest.mark.parametrize(("max_steps", "epochs"), [(7, 3), (9, 3), (2, 1), (100, 4)])
+def test_training_ends_after_the_steps_it_may_take(train_split, max_steps, epochs):
+    built = trainer(head(train_split, 100), batch_size=30, epochs=4, max_steps=max_steps)
+    told = []
+    trained = built.run(lambda *what: told.append(what))
+    assert built.taken == len(told) == min(max_steps, 12)
+    assert len(trained.history) == trained.epoch == epochs
+    assert told[-1][0] == told[-1][1]
+
+
+def test_the_schedule_ends_with_the_steps(train_split):
+    settings = {"schedule": "cosine", "batch_size": 30, "epochs": 50, "max_steps": 8}
+    built = trainer(head(train_split, 100), learning_rate=1.0, **settings)
+    rates = []
+    built.optimizer.register_step_pre_hook(
+        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    built.run(quiet)
+    assert rates == pytest.approx([math.cos(math.pi * step / 16) ** 2 for step in range(8)])
+
+
+def test_training_to_zero_loss_stops_there(train_split):
+    settings = {"learning_rate": 0.03, "weight_decay": 0.0, "epochs": 400, "batch_size": 16}
+    trained = trainer(head(train_split, 64), stop_at_loss=0.01, **settings).run(quiet)
+    losses = [line.train_loss for line in trained.history]
+    assert losses[-1] <= 0.01 < min(losses[:-1])
+    assert trained.history[-1].train_accuracy == 100
+    assert trained.epoch == len(losses) < 400
 
 
 def test_progress_counts_up_to_the_end(train_split):
