@@ -1,109 +1,147 @@
 """Everything that says it goes together does: built from the registry, so new plugins join.
 
-Each composition of task, architecture and perturbation meets a third of the metrics here, a
-different third for its neighbours, so that every pair of parts meets. The other two thirds
-are marked slow: ``pytest -m slow`` runs them.
+All compositions are too many to run. Each task meets each architecture under a few chains of
+perturbations, and each such composition meets a share of the metrics, so arranged that every
+task and every architecture meet every metric, and that every chain is run; a test counts. What
+is marked slow does the same with three times as many chains: ``pytest -m slow`` runs it.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
+import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from llt_core.interfaces import MeasureContext, Measurement, Metric
+from llt_core.errors import RequestError
+from llt_core.interfaces import MeasureContext, Measurement
 from llt_core.plugins import Catalogue, Entry, Resolved
 from llt_core.plugins.loader import load
-from llt_core.spec import TrainingRecipe
+from llt_core.spec import Named, RunSpec, TrainingRecipe
+from llt_core.sweep.compose import compose
 from llt_core.testing.checks import assert_sentence, assert_unchanged, model_state, random_state
 from llt_core.work.seeding import seeded
+from llt_core.work.stages import perturbed
 from llt_core.work.trainer import Trainer
 
 CATALOGUE = Catalogue.discover()
 SCOPES = {"model": 1, "pair": 2, "set": 3}
+SHARES = 9
+"""Parts into which the metrics are dealt; a composition meets one of them."""
+CHAINS, SLOW_CHAINS = 3, 9
+"""Chains of perturbations that each pair of task and architecture meets."""
 
 
 def entries(kind: str) -> list[Entry]:
     return [e for e in CATALOGUE.entries if e.kind == kind and CATALOGUE.state(e) == "ok"]
 
 
-def find(kind: str, qualified: str) -> Entry:
-    return next(entry for entry in entries(kind) if entry.qualified == qualified)
+def minimal(kind: str) -> dict:
+    return {entry.qualified: load(entry).minimal() for entry in entries(kind)}
 
 
-def name(entry: Entry | None) -> str:
-    return "clean" if entry is None else entry.name
+TASKS, NETWORKS, CHANGES, METRICS = map(minimal, ("task", "architecture", "perturbation", "metric"))
 
 
-METRICS = [load(entry).minimal() for entry in entries("metric")]
-PARTS = 3
+@dataclass(frozen=True)
+class Composition:
+    """What is run together, by qualified names."""
+
+    task: str
+    network: str
+    chain: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        names = (self.task, self.network, *(self.chain or ("clean",)), self.metrics[0])
+        return "-".join(name.partition("/")[2] for name in names)
 
 
-def compositions():
-    axes = (entries("task"), entries("architecture"), [None, *entries("perturbation")])
-    for numbers in itertools.product(*(range(len(axis)) for axis in axes)):
-        chosen = [axis[number] for axis, number in zip(axes, numbers, strict=True)]
-        label = "-".join(map(name, chosen))
-        for part in range(PARTS):
-            # One worker runs all parts of a composition: the models are trained once.
-            marks = [pytest.mark.xdist_group(label)]
-            if part != sum(numbers) % PARTS:
-                marks.append(pytest.mark.slow)
-            yield pytest.param(*chosen, part, id=f"{label}-{part}", marks=marks)
+def chains(task: str) -> list[tuple[str, ...]]:
+    """Return all chains of at most two perturbations that the task accepts."""
+    described = TASKS[task].describe()
+    fitting = [name for name, change in CHANGES.items() if change.refuses(described) is None]
+    return [(), *((name,) for name in fitting), *itertools.permutations(fitting, 2)]
 
 
-@pytest.mark.parametrize(("task", "architecture", "perturbation", "part"), list(compositions()))
-def test_compatible_compositions_run_and_others_are_refused(task, architecture, perturbation, part):
-    chosen = (task, architecture, perturbation)
-    context, network = prepared(*(entry and entry.qualified for entry in chosen))
-    if context is None:
-        return
-    for metric in METRICS[part::PARTS]:
-        refused = metric.refuses(context.task.describe())
-        if refused is None and not (metric.second_order() and network.lacks_second_order()):
-            check(metric, context)
+def measurable(task: str, network: str) -> list[str]:
+    described, once = TASKS[task].describe(), NETWORKS[network].lacks_second_order()
+    return [
+        name
+        for name, metric in METRICS.items()
+        if metric.refuses(described) is None and not (once and metric.second_order())
+    ]
 
 
-@functools.lru_cache(maxsize=1)
-def prepared(task, architecture, perturbation):
-    """Return trained models and data of a composition, or None after checking the refusal."""
-    problem, network, change = (
-        name and load(find(kind, name)).minimal()
-        for kind, name in (
-            ("task", task), ("architecture", architecture), ("perturbation", perturbation),
-        )
-    )  # fmt: skip
-    description = problem.describe()
-    for part in (network, change):
-        refusal = None if part is None else part.refuses(description)
-        if refusal is not None:
-            assert_sentence(refusal, f"what {part} says to {problem}")
-            return None, network
-    splits = problem.tiny()
-    if change is not None:
-        splits = change.apply(splits, torch.Generator().manual_seed(change.seed))
-    one, two = (train(problem, network, splits, seed) for seed in range(2))
+def compositions(each: int) -> list[Composition]:
+    """Deal chains and metrics to the pairs of tasks and architectures."""
+    readers = {
+        task: [name for name, n in NETWORKS.items() if n.refuses(described.describe()) is None]
+        for task, described in TASKS.items()
+    }
+    pairs = [(task, network) for task, networks in readers.items() for network in networks]
+    found, dealt = [], 0
+    for number, (task, network) in enumerate(pairs):
+        possible, metrics = chains(task), measurable(task, network)
+        turns = max(each, math.ceil(SHARES / len(readers[task])))  # else some metric is never met
+        for turn in range(turns):
+            share = (number + turn * SHARES // turns) % SHARES
+            chain = possible[dealt % len(possible)]
+            found.append(Composition(task, network, chain, tuple(metrics[share::SHARES])))
+            dealt += 1
+    return found
+
+
+def parameters():
+    everyday = compositions(CHAINS)
+    for composition in everyday:
+        yield pytest.param(composition, id=composition.label)
+    for composition in compositions(SLOW_CHAINS):
+        if composition not in everyday:
+            yield pytest.param(composition, id=composition.label, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("composition", list(parameters()))
+def test_compositions_run(composition):
+    task, network = TASKS[composition.task], NETWORKS[composition.network]
+    named = [(name, CHANGES[name]) for name in composition.chain]
+    splits = perturbed("data", named, task.tiny())
+    one, two = (train(task, network, splits, named, seed) for seed in range(2))
     context = MeasureContext(
-        problem, (one, two, one), splits, seed=1, sample_seed=2, probe=network.probes
+        task,
+        (one, two, one),
+        splits,
+        seed=1,
+        sample_seed=2,
+        probe=network.probes,
+        embed=network.embeddings,
     )
-    return context, network
+    for name in composition.metrics:
+        check(METRICS[name], context)
 
 
-def train(problem, network, splits, seed):
+def train(task, network, splits, named, seed):
     """Take one step of real training on the tiny data."""
     with seeded(seed):
-        model = network.build(problem.describe())
+        model = network.build(task.describe())
         recipe = TrainingRecipe(epochs=1, batch_size=len(splits["train"]), learning_rate=0.01)
         trainer = Trainer(
-            model, problem, splits["train"], recipe, seed=seed, device=torch.device("cpu")
+            model,
+            task,
+            splits["train"],
+            recipe,
+            seed=seed,
+            device=torch.device("cpu"),
+            perturbations=named,
         )
         assert trainer.run(lambda done, total, text: None).status == "done"
-    return model.eval()
+    return perturbed("weights", named, model).eval()
 
 
-def check(metric: Metric, context: MeasureContext) -> None:
+def check(metric, context):
     chosen = context.restricted(range(SCOPES[metric.scope]))
     before = [model_state(model) for model in chosen.models], random_state()
     results = metric.measure(chosen)
@@ -114,6 +152,48 @@ def check(metric: Metric, context: MeasureContext) -> None:
     for old, new in zip(before[0], after[0], strict=True):
         assert_unchanged(old, new, type(metric).__name__, "leave models as you found them")
     assert_unchanged(before[1], after[1], type(metric).__name__, "draw from context.generator()")
+
+
+def test_every_part_meets_every_other():
+    """Each chain is run, and each task and each architecture meets each metric it can."""
+    found = compositions(CHAINS)
+    met = {(part, name) for c in found for part in (c.task, c.network) for name in c.metrics}
+    wanted = {(part, name) for c in found for part in (c.task, c.network)
+              for name in measurable(c.task, c.network)}  # fmt: skip
+    assert wanted - met == set()
+    run = {c.chain for c in found}
+    assert {chain for task in TASKS for chain in chains(task)} - run == set()
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_what_does_not_go_together_is_refused_with_a_reason(task):
+    """A composition is refused, before any work, because of any part that does not fit."""
+    described = TASKS[task].describe()
+    network = next(name for name, n in NETWORKS.items() if n.refuses(described) is None)
+    for field, parts in (
+        ("architecture", NETWORKS),
+        ("perturbations", CHANGES),
+        ("metrics", METRICS),
+    ):
+        for name, part in parts.items():
+            reason = part.refuses(described)
+            asked = named(name, part)
+            spec = {"architecture": Named(name=network), "models": 3}
+            spec[field] = asked if field == "architecture" else (asked,)
+            request = RunSpec(task=named(task, TASKS[task]), **spec)
+            if reason is None:
+                compose(request, CATALOGUE)
+                continue
+            assert_sentence(reason, f"what {name} says to {task}")
+            with pytest.raises(RequestError) as refused:
+                compose(request, CATALOGUE)
+            assert name in str(refused.value)
+            assert task in str(refused.value)
+            assert reason in str(refused.value)
+
+
+def named(name, component):
+    return Named(name=name, parameters=component.non_defaults())
 
 
 def test_the_manifest_says_what_the_classes_say():
