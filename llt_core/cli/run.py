@@ -174,17 +174,13 @@ def _run(
 def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: bool) -> int:
     from llt_core.cli.tables import print_plan
     from llt_core.plugins import Catalogue
-    from llt_core.store import Store
-    from llt_core.store.index import records
     from llt_core.sweep import make_plan
-    from llt_core.sweep.engine import missing
-    from llt_core.sweep.estimate import estimate
+    from llt_core.sweep.estimate import model_bytes
+    from llt_core.sweep.preview import preview
 
     plan = make_plan(spec, Catalogue.discover(), data_root)
-    exists = (store / "store.json").is_file()
-    opened = Store(store, create=False) if exists else None
-    todo: dict[str, Any] = missing(plan, opened, force)
-    cost = estimate(plan, todo.values(), records(opened) if opened else ())
+    ahead = preview(plan, store, force=force, size=model_bytes)
+    todo, cost = ahead.todo, ahead.cost
     if as_json:
         cells = [
             {
@@ -195,7 +191,8 @@ def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: 
             }
             for c in plan.cells
         ]
-        print(json.dumps({"cells": cells, "estimate": vars(cost)}, indent=1))
+        sums = {key: vars(cost)[key] for key in ("seconds", "unknown", "checkpoint_bytes")}
+        print(json.dumps({"cells": cells, "estimate": sums}, indent=1))
     else:
         print_plan(plan, todo, cost, store)
     return 0
