@@ -10,7 +10,17 @@ from typing import Any
 
 import rich_click as click
 
-from llt_core.cli.options import all_option, data_option, json_option, store_option
+from llt_core.cli.options import (
+    all_option,
+    compute_options,
+    data_option,
+    dry_run_option,
+    force_option,
+    json_option,
+    quiet_option,
+    set_option,
+    store_option,
+)
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
 from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
@@ -36,13 +46,7 @@ NAMED = "NAME[:KEY=VALUE,…]"
     multiple=True,
     help="Change the data first; repeat to compose, in order",
 )
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Set one field: task.X, architecture.X, train.X, metric.NAME.X, …",
-)
+@set_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -64,21 +68,14 @@ NAMED = "NAME[:KEY=VALUE,…]"
     show_default=True,
     help="Which models the metrics of pairs compare",
 )
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="CPU threads; 0: all cores",
-)
+@compute_options
 @store_option
 @data_option
-@click.option("--force", is_flag=True, help="Compute again what the store holds")
+@force_option
 @all_option
-@click.option("--dry-run", is_flag=True, help="Show the cells and what they cost, then stop")
+@dry_run_option
 @json_option
-@click.option("--quiet", "-q", is_flag=True, help="No progress")
+@quiet_option
 def command(
     device: str,
     threads: int,

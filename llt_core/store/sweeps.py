@@ -6,7 +6,6 @@ of results: these are in the cells, which sweeps share.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -129,11 +128,6 @@ def state(store: Store, digest: str) -> CellState:
     if digest in store:
         return "done"
     return "failed" if store.attempts(digest) else "waiting"
-
-
-def count(store: Store, digests: Iterable[str]) -> Counter[CellState]:
-    """Count the states of some cells."""
-    return Counter(state(store, digest) for digest in digests)
 
 
 def last_failure(store: Store, digest: str) -> Failure | None:
