@@ -100,11 +100,11 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     given = {"profile": profile, "base": base, **rest}
     spec = _checked(lambda: cls.model_validate(given), document, profile)
     for path, value in assignments.items():
-        if path in spec.fields:
+        if path in spec.fields and path in changes:  # in a file the axis goes over the base
             axis = next(name for name, axis in spec.axes.items() if path in axis.paths)
             raise RequestError(
                 f"{path} is set, but the axis {axis} varies it",
-                where=document.where("set", *path.split(".")) if path not in changes else "--set",
+                where="--set",
                 expected="a field that does not vary",
                 next_step=f"--set 'axes.{axis}.values=[{value}]'",
             )
