@@ -31,7 +31,9 @@ from llt_core.spec.run import parse_assignment
 @click.argument("file", metavar="FILE.toml")
 @click.option("--profile", metavar="NAME", default="", help="Section of the file that overrides it")
 @set_option
-@click.option("--name", metavar="NAME", help="Remember it by this name  [dim](default: FILE)[/]")
+@click.option(
+    "--name", "sweep_name", metavar="NAME", help="Remember it by this name  [dim](default: FILE)[/]"
+)
 @compute_options
 @store_option
 @data_option
@@ -47,7 +49,7 @@ def command(
     file: str,
     profile: str,
     assignments: tuple[str, ...],
-    name: str | None,
+    sweep_name: str | None,
     device: str,
     threads: int,
     store: str | None,
@@ -75,9 +77,9 @@ def command(
       llt export --sweep quickstart -o quickstart.csv
     """
     changes = dict(map(parse_assignment, assignments))
+    if sweep_name is not None:
+        changes["name"] = sweep_name
     spec = SweepSpec.read(file, profile=profile, changes=changes)
-    if name is not None:
-        spec = SweepSpec.model_validate({**dict(spec), "name": name})
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, sizes, as_json)
@@ -108,7 +110,11 @@ def _run(
         print(json.dumps(sweep_document(result), indent=1, allow_nan=False))
     else:
         print_sweep(result, every)
-    return 1 if result.failed else 0
+    if not result.failed:
+        return 0
+    # Nothing at all came out, and the user can mend it: an unknown device, say.
+    wrong = not result.records and any(cell.failure == "request" for cell in result.failed)
+    return 2 if wrong else 1
 
 
 def _dry_run(

@@ -31,7 +31,7 @@ def print_sweep(result: SweepResult, every: bool = False) -> None:
     names = list(dict.fromkeys(name for _, means in points for name in means))
     short = short_fields(result.sweep.fields)
     units = {n: f" ({m.unit})" for _, means in points for n, m in means.items() if m.unit}
-    headings = [*short.values(), *(_heading(n, names) + units.get(n, "") for n in names)]
+    headings = [*short.values(), *(n + units.get(n, "") for n in names)]
     lines = [
         [
             *(escape(_text(values[field])) for field in short),
@@ -151,12 +151,6 @@ def _cost(cost: Estimate) -> str:
     if cost.unsized:
         parts.append(f"{cost.unsized} checkpoints of unknown size (--sizes tells)")
     return "; ".join(parts)
-
-
-def _heading(name: str, names: list[str]) -> str:
-    """Return the name of a quantity, with parameters only where these tell it from another."""
-    plain = name.partition("(")[0]
-    return plain if sum(other.partition("(")[0] == plain for other in names) == 1 else name
 
 
 def _mean(mean: Mean | None) -> str:

@@ -40,14 +40,19 @@ class Document:
     texts: tuple[tuple[str, str], ...] = ()
     stem: str = ""
 
-    def where(self, *path: str) -> str:
-        """Say where a key stands: file, line and the key itself."""
+    def where(self, *path: str, profile: str = "") -> str:
+        """Say where a key stands, in ``profile`` or outside: file, line and the key itself."""
         key = ".".join(path)
-        for name, text in reversed(self.texts):
-            found = _line(text, path)
-            if found is not None:
-                return f"{name}, line {found}" + (f" ({key})" if key else "")
-        return f"{self.texts[-1][0]} ({key})" if self.texts else key
+        places = [(path, 0)] + ([(("profiles", profile, *path), 2)] if profile else [])
+        best = (0, "", 0)  # the longest match; of equal ones the file that is read last
+        for name, text in self.texts:
+            for place, above in places:
+                depth, line = _line(text, place)
+                if depth > above and depth - above >= best[0]:
+                    best = (depth - above, name, line)
+        if best[0]:
+            return f"{best[1]}, line {best[2]} ({key})"
+        return (f"{self.texts[-1][0]}" + (f" ({key})" if key else "")) if self.texts else key
 
 
 def of_file(path: Path) -> Document:
@@ -91,9 +96,11 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     for path, value in changes.items():
         if path.startswith("axes."):
             tree = _with_axis(tree, path, value, document)
+        elif path in ("name", "title"):
+            tree[path] = value
         else:
             assignments[path] = value
-    base = _base({key: tree.pop(key) for key in COMPOSITION if key in tree}, document)
+    base = _base({key: tree.pop(key) for key in COMPOSITION if key in tree}, document, profile)
     rest = {"axes": written_out(tree.pop("axes", {})), **tree}
     if isinstance(rest.get("exclude"), Mapping):
         rest["exclude"] = [rest["exclude"]]
@@ -108,7 +115,10 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
                 expected="a field that does not vary",
                 next_step=f"--set 'axes.{axis}.values=[{value}]'",
             )
-        base = _assigned(base, path, value, document, path in changes)
+        where = (
+            "--set" if path in changes else document.where("set", *path.split("."), profile=profile)
+        )
+        base = _assigned(base, path, value, where)
     return spec.model_copy(update={"base": base})
 
 
@@ -289,7 +299,7 @@ def _with_axis(tree: Tree, path: str, value: Any, document: Document) -> Tree:
     return _merged({**tree, "axes": axes}, {"axes": {name: {key: value}}})
 
 
-def _base(keys: Mapping[str, Any], document: Document) -> RunSpec:
+def _base(keys: Mapping[str, Any], document: Document, profile: str) -> RunSpec:
     if "task" not in keys:
         raise RequestError(
             "the sweep names no task",
@@ -309,16 +319,13 @@ def _base(keys: Mapping[str, Any], document: Document) -> RunSpec:
                     expected=f'a list: {key} = ["NAME", {{name = "NAME", PARAMETER = 1}}]',
                 )
             found[key] = tuple(_located(Named.of, item, document, key) for item in found[key])
-    return _checked(lambda: RunSpec.model_validate(found), document, "")
+    return _checked(lambda: RunSpec.model_validate(found), document, profile)
 
 
-def _assigned(
-    base: RunSpec, path: str, value: Any, document: Document, on_command_line: bool
-) -> RunSpec:
+def _assigned(base: RunSpec, path: str, value: Any, where: str) -> RunSpec:
     try:
         return base.with_field(path, value)
     except RequestError as error:
-        where = "--set" if on_command_line else document.where("set", *path.split("."))
         raise _moved(error, where) from error
 
 
@@ -349,15 +356,13 @@ def _checked(validate: Callable[[], Checked], document: Document, profile: str) 
         path: tuple[str, ...] = ()
         if isinstance(cause, ValidationError):
             path = _path(cause.errors(include_url=False)[0]["loc"])[:1]
-        raise _moved(error, document.where(*path)) from error
+        raise _moved(error, document.where(*path, profile=profile)) from error
 
 
 def _wrong_key(error: ValidationError, document: Document, profile: str) -> RequestError:
     first = error.errors(include_url=False)[0]
     path = _path(first["loc"])
-    places = ((("profiles", profile, *path),) if profile else ()) + (path,)
-    lines = [document.where(*place) for place in places]
-    where = next((line for line in lines if ", line " in line), lines[-1])
+    where = document.where(*path, profile=profile)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         known = "field, fields, values, range, geomspace, logspace, integer, kind"
@@ -389,10 +394,10 @@ def _moved(error: RequestError, where: str) -> RequestError:
     return RequestError(error.what, where=where, expected=error.expected, next_step=error.next_step)
 
 
-def _line(text: str, path: tuple[str, ...]) -> int | None:
-    """Return the line on which the key ``path`` or the nearest table above it is written."""
+def _line(text: str, path: tuple[str, ...]) -> tuple[int, int]:
+    """Return how much of the key ``path`` is written somewhere, and on which line."""
     table: tuple[str, ...] = ()
-    best: tuple[int, int] | None = None
+    best = (0, 0)
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             table = here = _keys(header[1])
@@ -400,9 +405,9 @@ def _line(text: str, path: tuple[str, ...]) -> int | None:
             here = (*table, *_keys(key[1]))
         else:
             continue
-        if path[: len(here)] == here and (best is None or len(here) > best[0]):
+        if path[: len(here)] == here and len(here) > best[0]:
             best = (len(here), number)
-    return best[1] if best else None
+    return best
 
 
 def _keys(dotted: str) -> tuple[str, ...]:

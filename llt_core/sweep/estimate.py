@@ -220,6 +220,7 @@ def _course(composition: Composition) -> str:
     """Name what decides when training stops early."""
     train = composition["train"]
     stops = {key: value for key, value in train.items() if key.startswith("early_stop")}
+    stops["epochs"] = train["epochs"]
     return repr([composition["task"]["name"], composition["architecture"]["name"], stops])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -25,7 +26,7 @@ class Mean:
         Of the mean, over the models by the jackknife; None with fewer than two models, or
         three for what compares pairs.
     n, of
-        Measurements that have a value, and measurements asked for.
+        Measurements that have a value, and measurements that were taken.
     """
 
     value: float | None
@@ -40,6 +41,8 @@ def summarise(
 ) -> dict[str, Mean]:
     """Return the means at one grid point, by quantity.
 
+    A quantity is called by its parameters too where one metric is asked for twice.
+
     Parameters
     ----------
     measures
@@ -49,28 +52,29 @@ def summarise(
     every
         Every quantity, not only the first of each metric.
     """
-    found: dict[str, list[tuple[tuple[str, ...], Measurement]]] = {}
-    asked: dict[str, int] = {}
+    found: dict[tuple[str, str], list[tuple[tuple[str, ...], Measurement]]] = {}
     for digest in measures:
         record = records.get(digest)
         if record is None or record.cell.kind != "measure":
             continue
-        metric = work_name(record.cell)
-        changed = metric.removeprefix(short_name(record.cell.metric.name))
+        changed = work_name(record.cell).removeprefix(short_name(record.cell.metric.name))
         for measurement in record.measurements if every else record.measurements[:1]:
-            name = measurement.name + changed
-            asked[name] = asked.get(name, 0) + 1
-            if measurement.value is not None:
-                found.setdefault(name, []).append((record.cell.models, measurement))
-    return {name: _mean(found.get(name, []), count) for name, count in asked.items()}
+            key = (measurement.name, changed)
+            found.setdefault(key, []).append((record.cell.models, measurement))
+    several = Counter(name for name, _ in found)
+    return {
+        name + (changed if several[name] > 1 else ""): _mean(taken)
+        for (name, changed), taken in found.items()
+    }
 
 
-def _mean(found: Sequence[tuple[tuple[str, ...], Measurement]], asked: int) -> Mean:
+def _mean(found: Sequence[tuple[tuple[str, ...], Measurement]]) -> Mean:
     values = [(models, m.value) for models, m in found if m.value is not None]
+    unit = found[0][1].unit
     if not values:
-        return Mean(None, None, "", 0, asked)
+        return Mean(None, None, unit, 0, len(found))
     value = fmean(number for _, number in values)
-    return Mean(value, jackknife(values), found[0][1].unit, len(values), asked)
+    return Mean(value, jackknife(values), unit, len(values), len(found))
 
 
 def jackknife(values: Sequence[tuple[Sequence[Any], float]]) -> float | None:
