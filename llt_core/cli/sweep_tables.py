@@ -45,7 +45,7 @@ def print_sweep(result: SweepResult, every: bool = False) -> None:
     print_notes(console, result, most=MOST_FAILURES)
     counts = Counter(cell.origin for cell in result.results)
     told = ", ".join(f"{count} {origin}" for origin, count in counts.items())
-    console.print(f"{len(points)} grid points, {len(result.results)} cells: {told}")
+    console.print(f"{_points(len(points))}, {len(result.results)} cells: {told}")
     if result.sweep.name:
         console.print(
             f"every number: llt export --sweep {result.sweep.name} -o {result.sweep.name}.csv",
@@ -77,8 +77,7 @@ def print_preview(spec: SweepSpec, ahead: Preview, store: Path) -> None:
     console.print(_title(spec), highlight=False, soft_wrap=True)
     plan = ahead.plan
     console.print(
-        f"{len(plan.points)} grid points, {len(plan.trains)} models, "
-        f"{len(plan.measures)} measurements"
+        f"{_points(len(plan.points))}, {len(plan.trains)} models, {len(plan.measures)} measurements"
     )
     columns = ("cells", "all", "in the store", "to do", "time")
     rows = [[name, *_share(share)] for name, share in ahead.by_kind().items()]
@@ -121,6 +120,10 @@ def preview_document(spec: SweepSpec, ahead: Preview) -> dict[str, Any]:
 def _title(spec: SweepSpec) -> str:
     name = f"[bold]{escape(spec.name)}[/]" if spec.name else "sweep"
     return f"{name}: {escape(spec.title)}" if spec.title else name
+
+
+def _points(count: int) -> str:
+    return f"{count} grid point{'' if count == 1 else 's'}"
 
 
 def _share(share: Share) -> list[str]:
