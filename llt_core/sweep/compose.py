@@ -110,7 +110,8 @@ class Composer:
             recipe=self._recipe(spec),
         )
         parts = (task, composition.architecture, *composition.perturbations, *composition.metrics)
-        key = (*map(id, parts), min(spec.models, 2))  # parts are kept, so ids stay theirs
+        # Parts and recipes are kept, so their ids stay theirs.
+        key = (*map(id, (*parts, composition.recipe)), min(spec.models, 2))
         if key not in self._fit:
             _check_fit(composition, spec.models)
             self._fit.add(key)
