@@ -6,10 +6,11 @@ STAMP := $(VENV)/.installed
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format benchmark docs wheel clean help
+.PHONY: demo experiments test test-slow lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
+	@echo "make experiments  every figure of the paper in miniature (minutes each)"
 	@echo "make test       install, run the whole test suite"
 	@echo "make test-slow  what is too slow for every day"
 	@echo "make lint       ruff, mypy, import-linter"
@@ -25,6 +26,10 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 demo: $(STAMP)
 	$(BIN)/llt run --task digits --metric hessian_trace --metric hessian_top_eigenvalue \
 		--metric train_loss --metric test_accuracy
+
+# Stand-in data is built where ../shared/tools is; name the files of some: make experiments FILES=...
+experiments: $(STAMP)
+	LLT=$(BIN)/llt experiments/run_minis.sh $(FILES)
 
 test: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q
@@ -49,6 +54,7 @@ benchmark: $(STAMP)
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/similarity.py
 	$(BIN)/python benchmarks/curve_training.py
+	$(BIN)/python benchmarks/sweep.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate_reference.py

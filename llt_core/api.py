@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +15,12 @@ from llt_core.locations import store_root as locate_store
 from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import create
 from llt_core.plugins.observers import Observers
-from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
+from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec, SweepSpec
 from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
-from llt_core.sweep import CellResult, Engine, Listener, make_plan
+from llt_core.store.sweeps import SweepPoint, SweepRecord, remember, sweep_rows
+from llt_core.sweep import CellResult, Engine, Listener, Plan, make_plan
+from llt_core.sweep.summary import Mean, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +73,34 @@ class RunResult:
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per measurement, one column per field of the composition."""
         return to_pandas(self.to_rows())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult(RunResult):
+    """What became of every cell of a sweep.
+
+    Attributes
+    ----------
+    sweep
+        The varied fields, and which cells belong to which grid point.
+    """
+
+    sweep: SweepRecord
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per measurement, the varied fields first."""
+        return sweep_rows(self.sweep, self.records)
+
+    def points(self, *, every: bool = False) -> list[tuple[dict[str, Any], dict[str, Mean]]]:
+        """Return the varied fields of each grid point, and the means over its models.
+
+        Of each metric the first quantity is summarised, or ``every`` one.
+        """
+        known = {record.digest: record for record in self.records}
+        return [
+            (point.values, summarise(point.measures, known, every=every))
+            for point in self.sweep.points
+        ]
 
 
 def run(
@@ -140,8 +171,75 @@ def run(
     )
 
 
+def sweep(
+    spec: SweepSpec | str | Path | None = None,
+    *,
+    profile: str = "",
+    changes: Mapping[str, Any] | None = None,
+    store: str | Path | None = None,
+    data_root: str | Path | None = None,
+    compute: Mapping[str, Any] | None = None,
+    force: bool = False,
+    listener: Listener | None = None,
+    **keys: Any,
+) -> SweepResult:
+    """Run every missing cell of a sweep, and return everything.
+
+    ``llt_core.sweep(…)`` is this function.
+
+    Parameters
+    ----------
+    spec
+        A sweep file, or a :class:`~llt_core.spec.SweepSpec`. Or give the keys of a sweep file
+        as keywords: ``task``, ``architecture``, ``metrics``, ``models``, ``train``, ``axes``, …
+    profile
+        The section under ``[profiles]`` that overrides the rest.
+    changes
+        Dotted path → value, as ``--set`` on the command line.
+    store, data_root, compute, force
+        As in :func:`run`.
+    listener
+        Hears of progress.
+
+    Raises
+    ------
+    LltError
+        Some composition is impossible, or data is missing: before anything is computed.
+
+    Examples
+    --------
+    >>> import llt_core
+    >>> result = llt_core.sweep(                                    # doctest: +SKIP
+    ...     task="digits", architecture="mlp", metrics=["test_accuracy"], models=2,
+    ...     axes={"load": {"field": "architecture.width", "values": [1, 2, 4]}},
+    ... )
+    >>> result.to_pandas().groupby("architecture.width")["value"].mean()  # doctest: +SKIP
+    """
+    if isinstance(spec, SweepSpec):
+        if profile or changes or keys:
+            raise TypeError("a SweepSpec stands for itself: give profile and changes to its maker")
+        wanted = spec
+    elif spec is None:
+        wanted = SweepSpec.of(profile=profile, changes=changes, **keys)
+    elif keys:
+        raise TypeError(f"a sweep file stands for itself: {', '.join(keys)} belong into changes")
+    else:
+        wanted = SweepSpec.read(spec, profile=profile, changes=changes)
+    found = execute(
+        wanted,
+        store=locate_store(store),
+        data_root=locate_data(data_root),
+        compute=ComputeSettings.model_validate(compute or {}),
+        force=force,
+        command=f"llt_core.sweep in {Path(sys.argv[0]).name or 'python'}",
+        listener=listener,
+    )
+    assert isinstance(found, SweepResult)
+    return found
+
+
 def execute(
-    spec: RunSpec,
+    spec: RunSpec | SweepSpec,
     *,
     store: Path,
     data_root: Path,
@@ -150,7 +248,10 @@ def execute(
     command: str = "",
     listener: Listener | None = None,
 ) -> RunResult:
-    """Plan ``spec`` and run it; what both the command line and :func:`run` call."""
+    """Plan ``spec`` and run it; what the command line, :func:`run` and :func:`sweep` call.
+
+    A sweep that has a name is remembered in the store before its first cell is computed.
+    """
     catalogue = Catalogue.discover()
     plan = make_plan(spec, catalogue, data_root)
     observers = Observers(catalogue)
@@ -164,5 +265,26 @@ def execute(
         command=command,
         listener=listener or Listener(),
     )
-    results = engine.run(plan)
-    return RunResult(tuple(results), store, tuple(observers.errors))
+    asked = _sweep_record(spec, plan, command) if isinstance(spec, SweepSpec) else None
+    if asked is not None and asked.name:
+        remember(engine.store, asked)
+    results = tuple(engine.run(plan))
+    if asked is not None:
+        return SweepResult(results, store, tuple(observers.errors), sweep=asked)
+    return RunResult(results, store, tuple(observers.errors))
+
+
+def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:
+    return SweepRecord(
+        name=spec.name,
+        title=spec.title,
+        planned=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        fields=spec.fields,
+        kinds=spec.kinds,
+        spec=spec.model_dump(mode="json", exclude_defaults=True),
+        points=tuple(
+            SweepPoint(values=dict(p.values), models=p.trains, measures=p.measures)
+            for p in plan.points
+        ),
+    )

@@ -8,29 +8,35 @@ from typing import Literal, cast
 
 import rich_click as click
 
-from llt_core.cli.options import store_option
+from llt_core.cli.options import store_option, sweep_option
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.export import FORMATS, rows, to_pandas, write_table
 from llt_core.store.index import records
+from llt_core.store.sweeps import recall, sweep_rows
 
 
 @click.command("export")
+@sweep_option
 @store_option
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by the file's ending")
 @click.option("-o", "--output", metavar="FILE", help="Where to write; CSV goes to the screen else")
-def command(store: str | None, form: str | None, output: str | None) -> int:
+def command(sweep: str | None, store: str | None, form: str | None, output: str | None) -> int:
     """Write one row per measurement, with every field of its composition as a column.
 
-    Defaults are spelt out, so the table stands alone.
+    Defaults are spelt out, so the table stands alone. Of a sweep the varied fields come
+    first, called as in its file.
 
     \b
     [bold]Examples:[/]
       llt export -o results.csv
+      llt export --sweep quickstart -o quickstart.csv
       llt export --format parquet -o results.parquet
     """
-    table = rows(records(Store(store_root(store), create=False)))
+    opened = Store(store_root(store), create=False)
+    found = records(opened)
+    table = rows(found) if sweep is None else sweep_rows(recall(opened, sweep), found)
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")

@@ -12,6 +12,8 @@ from llt_core.version import __version__
 
 COMMANDS = {
     "run": "Train one composition and measure it.",
+    "sweep": "Train and measure a grid of compositions, from a file.",
+    "status": "Say how far sweeps are.",
     "results": "List what the store holds.",
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
@@ -61,6 +63,7 @@ def cli() -> None:
     [bold]Examples:[/]
       llt run --task digits --metric hessian_trace
       llt run --task svhn --arch resnet18 --set architecture.width=16 --metric test_accuracy
+      llt sweep experiments/quickstart.toml --dry-run
       llt list-plugins --kind metric
     """
 

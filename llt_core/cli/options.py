@@ -42,3 +42,51 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")(
         command
     )
+
+
+def set_option(command: Command) -> Command:
+    """Add ``--set``."""
+    return click.option(
+        "--set",
+        "assignments",
+        metavar="PATH=VALUE",
+        multiple=True,
+        help="Set one field: task.X, architecture.X, train.X, metric.NAME.X, …",
+    )(command)
+
+
+def compute_options(command: Command) -> Command:
+    """Add ``--device`` and ``--threads``."""
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="CPU threads; 0: all cores",
+    )
+    device = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    return device(threads(command))
+
+
+def force_option(command: Command) -> Command:
+    """Add ``--force``."""
+    return click.option("--force", is_flag=True, help="Compute again what the store holds")(command)
+
+
+def dry_run_option(command: Command) -> Command:
+    """Add ``--dry-run``."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Show the cells and what they cost, then stop"
+    )(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """Add ``--quiet``."""
+    return click.option("--quiet", "-q", is_flag=True, help="No progress")(command)
+
+
+def sweep_option(command: Command) -> Command:
+    """Add ``--sweep``."""
+    return click.option(
+        "--sweep", metavar="NAME", help="Only this sweep, its varied fields as columns"
+    )(command)

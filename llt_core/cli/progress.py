@@ -11,18 +11,29 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from llt_core.interfaces import Progress as CellProgress
 from llt_core.sweep import CellResult, Listener, PlannedCell
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines about one cell when the output is not a terminal."""
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left as the task says it, else by the rate of its units."""
+
+    def render(self, task: Task) -> Text:
+        """Return a few words."""
+        said = task.fields.get("left")
+        return Text.assemble(("left ", "dim"), super().render(task)) if said is None else Text(said)
 
 
 class ProgressListener(Listener):
@@ -43,8 +54,7 @@ class ProgressListener(Listener):
             TaskProgressColumn(),
             TextColumn("[dim]{task.fields[text]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]left"),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             console=self._console,
             transient=True,
         )
@@ -102,10 +112,14 @@ class ProgressListener(Listener):
             seconds = f" in {result.record.seconds:.1f} s" if result.record else ""
             count = f"[{self._done}/{len(self._todo)}]"
             print(
-                f"{count} {result.planned.label}: {result.origin}{seconds}",
+                f"{count} {result.planned.label}: {result.origin}{seconds}{self._note()}",
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _note(self) -> str:
+        """Return what a plain line says at its end."""
+        return ""
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.cli.options import all_option, json_option, store_option
+from llt_core.cli.options import all_option, json_option, store_option, sweep_option
 from llt_core.locations import store_root
+from llt_core.spec.sweep import short_fields
 from llt_core.store import Store
 from llt_core.store.export import rows
 from llt_core.store.index import records
+from llt_core.store.sweeps import recall, sweep_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "n", "seed", "cell")
 
 
 @click.command("results")
+@sweep_option
 @store_option
 @click.option("--task", metavar="NAME", help="Only this task")
 @click.option("--metric", metavar="NAME", help="Only this metric, or this quantity")
 @all_option
 @json_option
 def command(
-    store: str | None, task: str | None, metric: str | None, every: bool, as_json: bool
+    sweep: str | None,
+    store: str | None,
+    task: str | None,
+    metric: str | None,
+    every: bool,
+    as_json: bool,
 ) -> int:
     """List the measurements in the store, those of one composition together, oldest first.
 
-    llt export has every field of them; here stand those in which the lines differ.
+    llt export has every field of them; here stand those in which the lines differ. Those of
+    a sweep come by grid point, its varied fields as columns.
 
     \b
     [bold]Examples:[/]
       llt results
       llt results --task digits --metric hessian_trace --json
+      llt results --sweep quickstart --metric test_accuracy
     """
     root = store_root(store)
+    opened = Store(root, create=False)
+    asked = None if sweep is None else recall(opened, sweep)
+    found = records(opened)
     table = [
         row
-        for row in rows(records(Store(root, create=False)))
+        for row in (rows(found) if asked is None else sweep_rows(asked, found))
         if _matches(row["task"], task)
         and (_matches(row["metric"], metric) or row["name"] == metric)
     ]
-    table = _in_order(table)
+    if asked is None:
+        table = _in_order(table)
     if as_json:
         print(json.dumps(table, indent=1))
+    elif asked is not None:
+        _print_sweep(table, asked.fields, str(root), every)
     else:
         _print(table, str(root), every)
     return 0
@@ -104,6 +123,32 @@ def _print(table: list[dict[str, Any]], root: str, every: bool) -> None:
     console.print(fitted(console, columns, lines, spare=("n",), whole=whole))
     if len(shown) < len(table):
         console.print(hint(len(table) - len(shown)), style="dim", highlight=False)
+    _print_end(console, table, root)
+
+
+def _print_sweep(
+    table: list[dict[str, Any]], fields: tuple[str, ...], root: str, every: bool
+) -> None:
+    from rich.markup import escape
+
+    from llt_core.cli.layout import fitted
+    from llt_core.cli.tables import hint, wide_console
+
+    console = wide_console()
+    shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
+    short = short_fields(fields)
+    columns = (*short.values(), *COLUMNS[3:])
+    lines = []
+    for row in shown:
+        varied = ("–" if row[field] is None else f"{row[field]}" for field in fields)
+        lines.append([escape(text) for text in (*varied, *_cells(row, [])[3:])])
+    console.print(fitted(console, columns, lines, spare=("n",), right=tuple(short.values())))
+    if len(shown) < len(table):
+        console.print(hint(len(table) - len(shown)), style="dim", highlight=False)
+    _print_end(console, table, root)
+
+
+def _print_end(console: Console, table: list[dict[str, Any]], root: str) -> None:
     if not all(row["data_verified"] for row in table):
         console.print("[yellow]*[/] files not verified: they may not be the published ones")
     console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)

@@ -10,7 +10,17 @@ from typing import Any
 
 import rich_click as click
 
-from llt_core.cli.options import all_option, data_option, json_option, store_option
+from llt_core.cli.options import (
+    all_option,
+    compute_options,
+    data_option,
+    dry_run_option,
+    force_option,
+    json_option,
+    quiet_option,
+    set_option,
+    store_option,
+)
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
 from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
@@ -36,13 +46,7 @@ NAMED = "NAME[:KEY=VALUE,…]"
     multiple=True,
     help="Change the data first; repeat to compose, in order",
 )
-@click.option(
-    "--set",
-    "assignments",
-    metavar="PATH=VALUE",
-    multiple=True,
-    help="Set one field: task.X, architecture.X, train.X, metric.NAME.X, …",
-)
+@set_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -64,21 +68,14 @@ NAMED = "NAME[:KEY=VALUE,…]"
     show_default=True,
     help="Which models the metrics of pairs compare",
 )
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="CPU threads; 0: all cores",
-)
+@compute_options
 @store_option
 @data_option
-@click.option("--force", is_flag=True, help="Compute again what the store holds")
+@force_option
 @all_option
-@click.option("--dry-run", is_flag=True, help="Show the cells and what they cost, then stop")
+@dry_run_option
 @json_option
-@click.option("--quiet", "-q", is_flag=True, help="No progress")
+@quiet_option
 def command(
     device: str,
     threads: int,
@@ -174,17 +171,13 @@ def _run(
 def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: bool) -> int:
     from llt_core.cli.tables import print_plan
     from llt_core.plugins import Catalogue
-    from llt_core.store import Store
-    from llt_core.store.index import records
     from llt_core.sweep import make_plan
-    from llt_core.sweep.engine import missing
-    from llt_core.sweep.estimate import estimate
+    from llt_core.sweep.estimate import model_bytes
+    from llt_core.sweep.preview import preview
 
     plan = make_plan(spec, Catalogue.discover(), data_root)
-    exists = (store / "store.json").is_file()
-    opened = Store(store, create=False) if exists else None
-    todo: dict[str, Any] = missing(plan, opened, force)
-    cost = estimate(plan, todo.values(), records(opened) if opened else ())
+    ahead = preview(plan, store, force=force, size=model_bytes)
+    todo, cost = ahead.todo, ahead.cost
     if as_json:
         cells = [
             {
@@ -195,7 +188,8 @@ def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: 
             }
             for c in plan.cells
         ]
-        print(json.dumps({"cells": cells, "estimate": vars(cost)}, indent=1))
+        sums = {key: vars(cost)[key] for key in ("seconds", "unknown", "checkpoint_bytes")}
+        print(json.dumps({"cells": cells, "estimate": sums}, indent=1))
     else:
         print_plan(plan, todo, cost, store)
     return 0

@@ -110,7 +110,7 @@ def print_run(result: RunResult, every: bool = False) -> None:
         )
         if hidden:
             console.print(hint(hidden), style="dim", highlight=False)
-    _print_notes(console, result)
+    print_notes(console, result)
 
 
 def hint(hidden: int) -> str:
@@ -139,8 +139,9 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
     ]
 
 
-def _print_notes(console: Console, result: RunResult) -> None:
-    for failed in result.failed:
+def print_notes(console: Console, result: RunResult, most: int | None = None) -> None:
+    """Print what failed (of many, the first ``most``), what is doubtful, and where the data are."""
+    for failed in result.failed[:most]:
         label = failed.planned.label
         if failed.record is not None:
             reason = f"diverged: the loss was not finite in epoch {len(failed.record.history)}"
@@ -149,6 +150,8 @@ def _print_notes(console: Console, result: RunResult) -> None:
         console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
         if failed.failure_file is not None:
             console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
+    if (rest := len(result.failed[:most])) < len(result.failed):
+        console.print(f"[red]and {len(result.failed) - rest} more[/]: llt status", highlight=False)
     limited = [m for r in result.records for m in r.measurements if m.status == "limit"]
     if limited:
         names = ", ".join(sorted({m.name for m in limited}))
@@ -185,22 +188,29 @@ def run_document(result: RunResult) -> dict[str, Any]:
     """Return everything a run produced as one JSON document."""
     return {
         "store": str(result.store),
-        "cells": [
-            {
-                "digest": r.planned.digest,
-                "kind": r.planned.cell.kind,
-                "origin": r.origin,
-                "message": r.message,
-                "record": None if r.record is None else r.record.model_dump(mode="json"),
-            }
-            for r in result.results
-        ],
+        "cells": cell_documents(result),
         "measurements": result.to_rows(),
         "observer_errors": [
             {"package": package, "hook": hook, "message": message}
             for package, hook, message in result.observer_errors
         ],
     }
+
+
+def cell_documents(result: RunResult, records: bool = True) -> list[dict[str, Any]]:
+    """Return what became of each cell, with its whole record if ``records``."""
+    found = []
+    for r in result.results:
+        cell: dict[str, Any] = {
+            "digest": r.planned.digest,
+            "kind": r.planned.cell.kind,
+            "origin": r.origin,
+            "message": r.message,
+        }
+        if records:
+            cell["record"] = None if r.record is None else r.record.model_dump(mode="json")
+        found.append(cell)
+    return found
 
 
 def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: Path) -> None:

@@ -4,6 +4,7 @@ from llt_core.spec.cell import Cell, MeasureCell, PluginRef, TrainCell
 from llt_core.spec.compute import ComputeSettings
 from llt_core.spec.identity import digest
 from llt_core.spec.run import Named, Pairs, RunSpec
+from llt_core.spec.sweep import Point, SweepSpec
 from llt_core.spec.training import RECIPES, TrainingRecipe, resolve_recipe
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Named",
     "Pairs",
     "PluginRef",
+    "Point",
     "RunSpec",
+    "SweepSpec",
     "TrainCell",
     "TrainingRecipe",
     "digest",

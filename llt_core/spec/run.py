@@ -80,7 +80,8 @@ only the first two."""
 class RunSpec(_Request):
     """One composition: K models of one task and architecture, and what to measure on them.
 
-    ``pairs`` says which models the metrics of pairs compare.
+    ``pairs`` says which models the metrics of pairs compare: one word for all metrics, or a
+    table of some, ``{"mode_connectivity": "first"}``; the others then compare all.
     """
 
     task: Named
@@ -90,13 +91,29 @@ class RunSpec(_Request):
     metrics: tuple[Named, ...] = ()
     seed: int = Field(0, ge=0)
     models: int = Field(1, ge=1)
-    pairs: Pairs = "all"
+    pairs: Pairs | Mapping[str, Pairs] = "all"
+
+    @model_validator(mode="after")
+    def _pairs_of_metrics(self) -> Self:
+        if not isinstance(self.pairs, str):
+            for name in self.pairs:
+                if all(metric.name != name for metric in self.metrics):
+                    raise RequestError(
+                        f"pairs names {name!r}, which is not measured",
+                        expected=f"one of {', '.join(m.name for m in self.metrics) or 'nothing'}",
+                    )
+        return self
+
+    def pairs_of(self, metric: str) -> Pairs:
+        """Return which models the metric of this name compares, if it compares pairs."""
+        return self.pairs if isinstance(self.pairs, str) else self.pairs.get(metric, "all")
 
     def with_field(self, path: str, value: Any) -> RunSpec:
         """Return the spec with one dotted field set, as ``--set`` and sweep axes do.
 
         Paths: ``task.X``, ``architecture.X``, ``train.X``, ``perturbation.NAME.X``,
-        ``metric.NAME.X``, ``seed``, ``models``, ``pairs``.
+        ``metric.NAME.X``, ``seed``, ``models``, ``pairs``; ``task`` and ``architecture`` alone
+        put another one there.
 
         Raises
         ------
@@ -107,6 +124,8 @@ class RunSpec(_Request):
         match head, rest:
             case (("seed" | "models" | "pairs"), []):
                 return self.model_validate({**self.model_dump(), head: value})
+            case (("task" | "architecture"), []):
+                return self.model_copy(update={head: Named.of(value)})
             case "train", [key]:
                 return self.model_copy(update={"train": {**self.train, key: value}})
             case "task", [key]:

@@ -5,6 +5,7 @@ Layout::
     STORE/store.json                  format of the store
     STORE/cells/ab/abcd…/record.json  one finished cell, with its files beside
     STORE/failures/abcd…/1.json       one failed attempt
+    STORE/sweeps/NAME.json           which cells a sweep asked for (see llt_core.store.sweeps)
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 
@@ -161,7 +162,7 @@ class Store:
         folder = self.root / "failures" / failure.digest
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{failure.attempt}.json"
-        _write_whole(path, failure.model_dump_json(indent=1))
+        write_whole(path, failure.model_dump_json(indent=1))
         return path
 
     def attempts(self, digest: str) -> int:
@@ -188,7 +189,7 @@ class Store:
                     expected="a store, or an empty or new folder",
                     next_step="--store DIR",
                 )
-            _write_whole(marker, json.dumps({"format": STORE_FORMAT}) + "\n")
+            write_whole(marker, json.dumps({"format": STORE_FORMAT}) + "\n")
         except OSError as error:
             raise StoreError(
                 f"cannot make a store: {error.strerror or error}",
@@ -226,7 +227,7 @@ def _rename_away(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees all of it or the file that was there before."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -65,7 +65,7 @@ def composition_columns(composition: dict[str, Any]) -> dict[str, Any]:
     if "metric" in composition:
         parameters = composition["metric"]["parameters"]
         flat |= {f"metric.{key}": value for key, value in parameters.items()}
-    return {key: _scalar(value) for key, value in flat.items()}
+    return {key: scalar(value) for key, value in flat.items()}
 
 
 def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _scalar(value: Any) -> Any:
+def scalar(value: Any) -> Any:
     """Tables hold scalars; a list becomes its items with spaces between, a mapping JSON."""
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar, cast, get_args
 
 from llt_core.errors import RequestError
@@ -28,21 +28,32 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Part:
-    """A component with the qualified name under which it was found."""
+    """A component with the qualified name under which it was found.
+
+    One part serves all cells that name it: what its methods return is shared, not to be changed.
+    """
 
     name: str
     component: Component
 
     def ref(self) -> PluginRef:
         """Return what enters the identity of a cell."""
+        return self._ref
+
+    def full(self) -> dict[str, Any]:
+        """Return every parameter, defaults included, for records and tables."""
+        return self._full
+
+    @cached_property
+    def _ref(self) -> PluginRef:
         return PluginRef(
             name=self.name,
             version=self.component.version,
             parameters=self.component.non_defaults(),
         )
 
-    def full(self) -> dict[str, Any]:
-        """Return every parameter, defaults included, for records and tables."""
+    @cached_property
+    def _full(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "version": self.component.version,
@@ -75,6 +86,69 @@ class Composition:
         """The perturbations themselves, in order."""
         return tuple(cast(Perturbation, part.component) for part in self.perturbations)
 
+    def training(self) -> dict[str, Any]:
+        """Return every setting of the recipe, for records and tables; shared by all cells."""
+        return self._training
+
+    @cached_property
+    def _training(self) -> dict[str, Any]:
+        return self.recipe.model_dump(mode="json")
+
+
+class Composer:
+    """Composes many requests: makes each component once and asks each pair once if it fits.
+
+    A sweep names a few components thousands of times.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._parts: dict[tuple[Kind, str, str], Part] = {}
+        self._recipes: dict[tuple[str, str], TrainingRecipe] = {}
+        self._fit: set[tuple[int, ...]] = set()
+
+    def compose(self, spec: RunSpec) -> Composition:
+        """Resolve and validate every name of ``spec``; see :func:`compose`."""
+        task = self._part("task", spec.task)
+        composition = Composition(
+            task=task,
+            architecture=self._part("architecture", self.architecture(spec)),
+            perturbations=tuple(self._part("perturbation", p) for p in spec.perturbations),
+            metrics=tuple(self._part("metric", metric) for metric in spec.metrics),
+            recipe=self._recipe(spec),
+        )
+        parts = (task, composition.architecture, *composition.perturbations, *composition.metrics)
+        # Parts and recipes are kept, so their ids stay theirs.
+        key = (*map(id, (*parts, composition.recipe)), min(spec.models, 2))
+        if key not in self._fit:
+            _check_fit(composition, spec.models)
+            self._fit.add(key)
+        return composition
+
+    def architecture(self, spec: RunSpec) -> Named:
+        """Return the architecture that is named, or else the task's own."""
+        found = spec.architecture or default_architecture(spec.task, self._catalogue)
+        if found is None:
+            raise RequestError(
+                f"the task {spec.task.name!r} names no default architecture",
+                expected="an architecture",
+                next_step="--arch NAME (see llt list-plugins --kind architecture)",
+            )
+        return found
+
+    def _part(self, kind: Kind, named: Named) -> Part:
+        key = (kind, named.name, repr(dict(named.parameters)))
+        if key not in self._parts:
+            self._parts[key] = _part(self._catalogue, kind, named)
+        return self._parts[key]
+
+    def _recipe(self, spec: RunSpec) -> TrainingRecipe:
+        key = (spec.task.name, repr(dict(spec.train)))
+        if key not in self._recipes:
+            entry = self._catalogue.resolve("task", spec.task.name).entry
+            self._recipes[key] = resolve_recipe(spec.train, default=entry.recipe or "standard")
+        return self._recipes[key]
+
 
 def compose(spec: RunSpec, catalogue: Catalogue) -> Composition:
     """Resolve and validate every name of ``spec``.
@@ -85,25 +159,13 @@ def compose(spec: RunSpec, catalogue: Catalogue) -> Composition:
         A name is unknown or clashes, a parameter is wrong, or two parts do not fit: in
         each case before any work, with a sentence that says why.
     """
-    task_entry = catalogue.resolve("task", spec.task.name).entry
-    architecture = spec.architecture
-    if architecture is None:
-        if not task_entry.architecture:
-            raise RequestError(
-                f"the task {spec.task.name!r} names no default architecture",
-                expected="an architecture",
-                next_step="--arch NAME (see llt list-plugins --kind architecture)",
-            )
-        architecture = Named(name=task_entry.architecture)
-    composition = Composition(
-        task=_part(catalogue, "task", spec.task),
-        architecture=_part(catalogue, "architecture", architecture),
-        perturbations=tuple(_part(catalogue, "perturbation", p) for p in spec.perturbations),
-        metrics=tuple(_part(catalogue, "metric", metric) for metric in spec.metrics),
-        recipe=resolve_recipe(spec.train, default=task_entry.recipe or "standard"),
-    )
-    _check_fit(composition, spec.models)
-    return composition
+    return Composer(catalogue).compose(spec)
+
+
+def default_architecture(task: Named, catalogue: Catalogue) -> Named | None:
+    """Return the architecture a task takes when none is named, if it has one."""
+    name = catalogue.resolve("task", task.name).entry.architecture
+    return Named(name=name) if name else None
 
 
 def rebuild(ref: PluginRef, kind: Kind, catalogue: Catalogue) -> Component:

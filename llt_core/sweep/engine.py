@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,12 +85,17 @@ class Engine:
         """
         start = time.monotonic()
         self._results, self._jobs = {}, {}
-        todo = missing(plan, self.store, self.force)
-        cached = [planned for planned in plan.cells if planned.digest not in todo]
-        self._take_cached(cached)
-        self.listener.planned(list(todo.values()), len(cached))
+        todo, found = look(plan, self.store, self.force)
+        for planned in plan.cells:
+            if planned.digest in found:
+                record = found[planned.digest]
+                self._results[planned.digest] = CellResult(planned, "cached", record)
+        self.listener.planned(list(todo.values()), len(plan.cells) - len(todo))
         if todo:
-            plan.task.prepare(self.data_root)
+            for task in {
+                id(planned.parts.task): planned.task for planned in todo.values()
+            }.values():
+                task.prepare(self.data_root)
             self._ready_store(todo)
             try:
                 self._work(plan, todo)
@@ -103,37 +110,29 @@ class Engine:
         """Clear the way: leftovers of killed runs, and models whose checkpoint is damaged."""
         with self.store.staging("probe"):
             self.store.clean()
-        for digest in todo:
-            if not self.force and digest in self.store and not _usable(self.store, digest):
+        for digest in () if self.force else todo:
+            record = self.store.read(digest)
+            if record is not None and not _usable(self.store, digest, record):
                 self.store.set_aside(digest)
 
-    def _take_cached(self, cells: list[PlannedCell]) -> None:
-        for planned in cells:
-            record = self.store.read(planned.digest)
-            if record is not None:
-                self._results[planned.digest] = CellResult(planned, "cached", record)
-
     def _work(self, plan: Plan, todo: dict[str, PlannedCell]) -> None:
-        """Submit models, then release each group of measurements as its models exist."""
-        waiting = _groups([m for m in plan.measures if m.digest in todo])
+        """Keep the executor busy: measurements whose models exist first, then the next model."""
+        trains = deque(train for train in plan.in_order() if train.digest in todo)
+        waiting = _Waiting(_groups([m for m in plan.measures if m.digest in todo]), todo)
         running = 0
-        for train in plan.trains:
-            if train.digest in todo:
-                self._submit(TRAIN_ENTRY, [train], plan)
-                running += 1
         while True:
-            ready = [g for g in waiting if not any(self._pending(d, todo) for d in _models(*g))]
-            waiting = [group for group in waiting if group not in ready]
-            for group in ready:
-                running += self._release(group, plan)
+            while running < max(1, self.executor.capacity()) and (waiting.ready or trains):
+                if waiting.ready:
+                    running += self._release(waiting.ready.popleft(), plan)
+                else:
+                    self._submit(TRAIN_ENTRY, [trains.popleft()], plan)
+                    running += 1
             if not running:
                 return
             for outcome in self.executor.poll():
                 running -= 1
-                self._settle(outcome)
-
-    def _pending(self, digest: str, todo: dict[str, PlannedCell]) -> bool:
-        return digest in todo and digest not in self._results
+                for planned in self._settle(outcome):
+                    waiting.ended(planned.digest)
 
     def _release(self, group: list[PlannedCell], plan: Plan) -> int:
         """Submit one group, less what is blocked because a model it reads does not exist."""
@@ -183,10 +182,11 @@ class Engine:
         self._jobs[cells[0].digest] = cells
         self.executor.submit(Job(cells[0].digest, entry, payload), self.listener.progress)
 
-    def _settle(self, outcome: Outcome) -> None:
-        """Turn the end of a job into results of its cells."""
+    def _settle(self, outcome: Outcome) -> list[PlannedCell]:
+        """Turn the end of a job into results of its cells, and return these."""
         answers: dict[str, Any] = outcome.result or {}
-        for planned in self._jobs.pop(outcome.job):
+        cells = self._jobs.pop(outcome.job)
+        for planned in cells:
             answer = answers.get(planned.digest)
             if answer is None:
                 self._fail(planned, outcome.failure or "killed", outcome.message, outcome.traceback)
@@ -195,6 +195,7 @@ class Engine:
             else:
                 record = self.store.read(planned.digest)
                 self._finish(CellResult(planned, "new", record))
+        return cells
 
     def _fail(self, planned: PlannedCell, kind: FailureKind, message: str, trace: str) -> None:
         failure = Failure(
@@ -238,29 +239,62 @@ class Engine:
         self.observers.notify("llt_sweep_finished", summary={"cells": counts, "seconds": seconds})
 
 
+class _Waiting:
+    """Groups of measurements, each released when the last model it reads has ended."""
+
+    def __init__(self, groups: list[list[PlannedCell]], todo: Container[str]) -> None:
+        self.ready: deque[list[PlannedCell]] = deque()
+        self._left: list[tuple[list[PlannedCell], set[str]]] = []
+        self._readers: dict[str, list[int]] = {}
+        for group in groups:
+            pending = {digest for digest in _models(*group) if digest in todo}
+            if not pending:
+                self.ready.append(group)
+                continue
+            for digest in pending:
+                self._readers.setdefault(digest, []).append(len(self._left))
+            self._left.append((group, pending))
+
+    def ended(self, digest: str) -> None:
+        """Hear that a cell ended, well or not."""
+        for index in self._readers.pop(digest, ()):
+            group, pending = self._left[index]
+            pending.discard(digest)
+            if not pending:
+                self.ready.append(group)
+
+
 def missing(plan: Plan, store: Store | None, force: bool = False) -> dict[str, PlannedCell]:
     """Return the cells that must be computed, by digest, models first; change nothing.
 
     A model is needed if it is asked for alone, or if a missing measurement reads it. Without
     a store nothing is there yet.
     """
+    return look(plan, store, force)[0]
+
+
+def look(
+    plan: Plan, store: Store | None, force: bool = False
+) -> tuple[dict[str, PlannedCell], dict[str, Record]]:
+    """Return what is :func:`missing`, and the records of the other cells that have one."""
     if force or store is None:
-        return {planned.digest: planned for planned in plan.cells}
-    measures = {m.digest: m for m in plan.measures if store.read(m.digest) is None}
+        return {planned.digest: planned for planned in plan.cells}, {}
+    records = {m.digest: r for m in plan.measures if (r := store.read(m.digest)) is not None}
+    measures = {m.digest: m for m in plan.measures if m.digest not in records}
     needed = {digest for m in measures.values() for digest in _models(m)}
-    if not plan.measures:
-        needed = {train.digest for train in plan.trains}
-    trains = {
-        train.digest: train
-        for train in plan.trains
-        if train.digest in needed and not _usable(store, train.digest)
-    }
-    return trains | measures
+    needed |= {digest for p in plan.points if not p.measures for digest in p.trains}
+    trains: dict[str, PlannedCell] = {}
+    for train in plan.trains:
+        record = store.read(train.digest)
+        if train.digest in needed and not _usable(store, train.digest, record):
+            trains[train.digest] = train
+        elif record is not None:
+            records[train.digest] = record
+    return trains | measures, records
 
 
-def _usable(store: Store, digest: str) -> bool:
+def _usable(store: Store, digest: str, record: Record | None) -> bool:
     """Whether a model's record is there and its checkpoint is what the record says."""
-    record = store.read(digest)
     if record is None:
         return False
     if record.checkpoint is None:
@@ -282,11 +316,12 @@ def _models(*cells: PlannedCell) -> tuple[str, ...]:
 def _groups(measures: list[PlannedCell]) -> list[list[PlannedCell]]:
     """Gather measurements that share loads and forward passes.
 
-    All that read one and the same model go together, and so do all pairs and sets: K models
-    then cost K loads and K passes, not K².
+    All that read one and the same model go together, and so do all pairs and sets of one
+    family: K models then cost K loads and K passes, not K².
     """
-    groups: dict[tuple[str, ...], list[PlannedCell]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[PlannedCell]] = {}
     for planned in measures:
         models = _models(planned)
-        groups.setdefault(models if len(models) == 1 else (), []).append(planned)
+        key = (planned.family, models if len(models) == 1 else ())
+        groups.setdefault(key, []).append(planned)
     return list(groups.values())

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
+from llt_core.errors import LltError
 from llt_core.interfaces import Metric, Task
 from llt_core.plugins import Catalogue
-from llt_core.spec import MeasureCell, Pairs, PluginRef, RunSpec, TrainCell, digest
+from llt_core.spec import (
+    MeasureCell,
+    Pairs,
+    PluginRef,
+    Point,
+    RunSpec,
+    SweepSpec,
+    TrainCell,
+    digest,
+)
 from llt_core.spec.naming import label
-from llt_core.sweep.compose import Composition, Part, compose
+from llt_core.spec.sweep import short_fields
+from llt_core.sweep.compose import Composer, Composition, Part
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell with its digest and every parameter spelt out for the record."""
+    """A cell with its digest and every parameter spelt out for the record.
+
+    Attributes
+    ----------
+    parts
+        The components that compute it.
+    family
+        Equal for the models that differ in their seed alone, and for what is measured on them.
+    point
+        The values of the varied fields in a few words: those of the first grid point that
+        asks for this cell. Empty for a run.
+    """
 
     digest: str
     cell: TrainCell | MeasureCell
     composition: dict[str, Any]
+    parts: Composition = field(compare=False, repr=False)
+    family: str
+    point: str = ""
 
     @property
     def label(self) -> str:
         """A few words for tables and progress lines."""
-        return label(self.cell, self.composition)
+        name = label(self.cell, self.composition)
+        return f"{name} ({self.point})" if self.point else name
+
+    @property
+    def task(self) -> Task:
+        """The task whose data the cell needs."""
+        return self.parts.the_task
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of a measure cell."""
+        assert isinstance(self.cell, MeasureCell)
+        wanted = self.cell.metric
+        return next(cast(Metric, p.component) for p in self.parts.metrics if p.ref() == wanted)
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """One grid point: the values of the varied fields, and the digests of its cells."""
+
+    values: Mapping[str, Any]
+    trains: tuple[str, ...]
+    measures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Train cells and the measure cells that read them."""
+    """Train cells and the measure cells that read them, each once, and the grid they fill.
 
-    composition: Composition
+    The plan of a run has one point without values.
+    """
+
     trains: tuple[PlannedCell, ...]
     measures: tuple[PlannedCell, ...]
+    points: tuple[PlannedPoint, ...]
     _by_digest: dict[str, PlannedCell] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,67 +96,125 @@ class Plan:
         """All cells, models first."""
         return (*self.trains, *self.measures)
 
-    @property
-    def task(self) -> Task:
-        """The task whose data the cells need."""
-        return self.composition.the_task
-
-    def metric(self, cell: MeasureCell) -> Metric:
-        """Return the metric that ``cell`` names."""
-        parts = self.composition.metrics
-        return next(cast(Metric, p.component) for p in parts if p.ref() == cell.metric)
-
     def __getitem__(self, digest: str) -> PlannedCell:
         """Return the cell with this digest."""
         return self._by_digest[digest]
 
+    def in_order(self) -> Iterator[PlannedCell]:
+        """Yield the models in the order in which to train them, one grid point after another.
 
-def make_plan(spec: RunSpec, catalogue: Catalogue, data_root: Path) -> Plan:
+        The first points lie all over the grid (van der Corput 1935), so that an unfinished
+        sweep shows a coarse map and its cells tell what the others will cost.
+        """
+        seen: set[str] = set()
+        for index in _spread(len(self.points)):
+            for name in self.points[index].trains:
+                if name not in seen:
+                    seen.add(name)
+                    yield self[name]
+
+
+def make_plan(spec: RunSpec | SweepSpec, catalogue: Catalogue, data_root: Path) -> Plan:
     """Turn a request into cells; nothing is trained and torch is not imported.
 
-    Where the task does not pin its data, the files are fingerprinted here, because they
-    are part of each cell's identity.
+    Where a task does not pin its data, the files are fingerprinted here, once for all cells,
+    because they are part of each cell's identity. Cells that coincide are one.
 
     Raises
     ------
     LltError
-        See :func:`llt_core.sweep.compose.compose`; or unpinned data files are missing.
+        See :func:`llt_core.sweep.compose.compose`; or unpinned data files are missing. For a
+        sweep it names the grid point.
     """
-    composition = compose(spec, catalogue)
-    data = None
-    if not composition.the_task.pinned():
-        composition.the_task.prepare(data_root)
-        data = composition.the_task.fingerprint(data_root)
-    seeds = range(spec.seed, spec.seed + spec.models)
-    trains = tuple(_train_cell(composition, data, seed) for seed in seeds)
-    measures = {
-        planned.digest: planned
-        for metric in composition.metrics
-        for group in _groups(cast(Metric, metric.component), trains, spec.pairs)
-        for planned in [_measure_cell(composition, metric, group)]
-    }
-    return Plan(composition, trains, tuple(measures.values()))
+    if isinstance(spec, RunSpec):
+        return _Planner(catalogue, data_root).plan([Point({}, spec)])
+    base = spec.base
+    if base.architecture is None:  # architecture.width then speaks of the task's own
+        own = Composer(catalogue).architecture(base)
+        spec = spec.model_copy(update={"base": base.model_copy(update={"architecture": own})})
+    return _Planner(catalogue, data_root).plan(spec.points())
 
 
-def _train_cell(composition: Composition, data: str | None, seed: int) -> PlannedCell:
-    recipe = composition.recipe
-    cell = TrainCell(
-        task=composition.task.ref(),
-        data=data,
-        architecture=composition.architecture.ref(),
-        perturbations=tuple(part.ref() for part in composition.perturbations),
-        training=PluginRef(name="recipe", version=recipe.version, parameters=recipe.non_defaults()),
-        seed=seed,
-    )
-    return PlannedCell(digest(cell), cell, _full(composition, [seed]))
+class _Planner:
+    """Gathers the cells of grid points."""
 
+    def __init__(self, catalogue: Catalogue, data_root: Path) -> None:
+        self._composer = Composer(catalogue)
+        self._data_root = data_root
+        self._data: dict[int, str | None] = {}
+        self._families: dict[tuple[Any, ...], list[PlannedCell]] = {}
+        self._trains: dict[str, PlannedCell] = {}
+        self._measures: dict[str, PlannedCell] = {}
 
-def _measure_cell(
-    composition: Composition, metric: Part, models: tuple[PlannedCell, ...]
-) -> PlannedCell:
-    cell = MeasureCell(metric=metric.ref(), models=tuple(model.digest for model in models))
-    seeds = [model.composition["seeds"][0] for model in models]
-    return PlannedCell(digest(cell), cell, _full(composition, seeds) | {"metric": metric.full()})
+    def plan(self, points: Iterable[Point]) -> Plan:
+        points = tuple(points)
+        short = short_fields(points[0].values)
+        planned = []
+        for point in points:
+            name = ", ".join(f"{short[path]}={value}" for path, value in point.values.items())
+            try:
+                planned.append(self._point(point, name))
+            except LltError as error:
+                if name:
+                    error.where = f"grid point {name}" + (f"; {error.where}" if error.where else "")
+                raise
+        return Plan(tuple(self._trains.values()), tuple(self._measures.values()), tuple(planned))
+
+    def _point(self, point: Point, name: str) -> PlannedPoint:
+        spec = point.spec
+        parts = self._composer.compose(spec)
+        trains = self._models(parts, spec, name)
+        measures: dict[str, None] = {}
+        for asked, metric in zip(spec.metrics, parts.metrics, strict=True):
+            pairs = spec.pairs_of(asked.name)
+            for group in _groups(cast(Metric, metric.component), trains, pairs):
+                measures[self._measure(metric, group, parts, name)] = None
+        return PlannedPoint(point.values, tuple(t.digest for t in trains), tuple(measures))
+
+    def _models(self, parts: Composition, spec: RunSpec, name: str) -> tuple[PlannedCell, ...]:
+        recipe = parts.recipe
+        components = (parts.task, parts.architecture, *parts.perturbations)
+        key = (*map(id, components), id(recipe), spec.seed, spec.models)
+        if key not in self._families:
+            template = TrainCell(
+                task=parts.task.ref(),
+                data=self._fingerprint(parts),
+                architecture=parts.architecture.ref(),
+                perturbations=tuple(part.ref() for part in parts.perturbations),
+                training=PluginRef(
+                    name="recipe", version=recipe.version, parameters=recipe.non_defaults()
+                ),
+                seed=0,
+            )
+            family = digest(template)
+            found = []
+            for seed in range(spec.seed, spec.seed + spec.models):
+                cell = template.model_copy(update={"seed": seed})
+                planned = PlannedCell(digest(cell), cell, _full(parts, [seed]), parts, family, name)
+                found.append(self._trains.setdefault(planned.digest, planned))
+            self._families[key] = found
+        return tuple(self._families[key])
+
+    def _measure(
+        self, metric: Part, models: tuple[PlannedCell, ...], parts: Composition, name: str
+    ) -> str:
+        cell = MeasureCell(metric=metric.ref(), models=tuple(model.digest for model in models))
+        found = digest(cell)
+        if found not in self._measures:
+            seeds = [model.composition["seeds"][0] for model in models]
+            full = _full(parts, seeds) | {"metric": metric.full()}
+            self._measures[found] = PlannedCell(found, cell, full, parts, models[0].family, name)
+        return found
+
+    def _fingerprint(self, parts: Composition) -> str | None:
+        """Return the fingerprint of files that the task does not pin, computed once a task."""
+        task, key = parts.the_task, id(parts.task)
+        if key not in self._data:
+            self._data[key] = None
+            if not task.pinned():
+                task.prepare(self._data_root)
+                self._data[key] = task.fingerprint(self._data_root)
+        return self._data[key]
 
 
 def _full(composition: Composition, seeds: list[int]) -> dict[str, Any]:
@@ -113,7 +222,7 @@ def _full(composition: Composition, seeds: list[int]) -> dict[str, Any]:
         "task": composition.task.full(),
         "architecture": composition.architecture.full(),
         "perturbations": [part.full() for part in composition.perturbations],
-        "train": composition.recipe.model_dump(mode="json"),
+        "train": composition.training(),
         "seeds": seeds,
     }
 
@@ -141,3 +250,15 @@ def _pairs(trains: tuple[PlannedCell, ...], pairs: Pairs) -> list[tuple[PlannedC
         at = {train.digest: index for index, train in enumerate(trains)}
         return [(a, b) for a, b in everyone if at[b.digest] - at[a.digest] in (1, last)]
     return everyone
+
+
+def _spread(count: int) -> list[int]:
+    """Return 0 … count − 1 in an order whose beginnings are spread evenly, the middle first.
+
+    >>> _spread(8)
+    [4, 2, 6, 1, 5, 3, 7, 0]
+    """
+    bits = max(count - 1, 1).bit_length()
+    reversed_ = (int(f"{index:0{bits}b}"[::-1], 2) for index in range(1, 2**bits))
+    scaled = (index * count >> bits for index in reversed_)
+    return list(dict.fromkeys((*scaled, *range(count))))

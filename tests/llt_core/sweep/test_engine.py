@@ -15,7 +15,7 @@ from llt_core.store import Failure, Store
 from llt_core.store.index import records
 from llt_core.sweep import make_plan
 from llt_core.sweep.engine import missing
-from llt_core.sweep.estimate import estimate
+from llt_core.sweep.estimate import estimate, model_bytes
 
 
 def origins(result):
@@ -313,12 +313,15 @@ def test_estimates_come_from_cells_like_these(run, here):
 
     store = Store(here / "store")
     first = plan(epochs=40)
-    nothing = estimate(first, first.cells, ())
+    nothing = estimate(first.cells, ())
     assert (nothing.seconds, nothing.unknown) == (0.0, 6)
     run(["norm"], train={"epochs": 20, "batch_size": 16})
     past = list(records(store))
-    known = estimate(first, first.cells, past)
-    assert known.unknown == 0
+    known = estimate(first.cells, past, store)
+    assert (known.unknown, known.unsized) == (0, 0)
+    by_shape = estimate(first.cells, past, size=model_bytes)
+    assert 0 < known.checkpoint_bytes - by_shape.checkpoint_bytes < 3 * 2000
+    assert estimate(first.cells, past).unsized == 3
     truth = {r.cell.kind: r.seconds for r in past}
     assert known.seconds == pytest.approx(3 * (2 * truth["train"] + truth["measure"]))
     result = run(["norm"], train={"epochs": 40, "batch_size": 16}, models=3, seed=10)
@@ -326,9 +329,9 @@ def test_estimates_come_from_cells_like_these(run, here):
     assert spent / 6 < known.seconds < spent * 6
     files = [store.path(r.planned.digest) / "model.safetensors" for r in result.results[:3]]
     size = sum(file.stat().st_size for file in files)
-    assert known.checkpoint_bytes <= size < known.checkpoint_bytes + 3 * 2000
+    assert known.checkpoint_bytes == size
     other = plan(epochs=40, batch_size=8)
-    assert estimate(other, other.cells, past).unknown == 3
+    assert estimate(other.cells, past, store) == known, "one batch size tells of no other"
 
 
 OBSERVER = """

@@ -1,0 +1,136 @@
+"""``llt sweep``: a file, a grid, and a table of what came out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from llt_core.cli.options import (
+    all_option,
+    compute_options,
+    data_option,
+    dry_run_option,
+    force_option,
+    json_option,
+    quiet_option,
+    set_option,
+    store_option,
+)
+from llt_core.locations import data_root as locate_data
+from llt_core.locations import store_root as locate_store
+from llt_core.spec import ComputeSettings, SweepSpec
+from llt_core.spec.run import parse_assignment
+
+
+@click.command("sweep", context_settings={"show_default": True})
+@click.argument("file", metavar="FILE.toml")
+@click.option("--profile", metavar="NAME", default="", help="Section of the file that overrides it")
+@set_option
+@click.option(
+    "--name", "sweep_name", metavar="NAME", help="Remember it by this name  [dim](default: FILE)[/]"
+)
+@compute_options
+@store_option
+@data_option
+@force_option
+@all_option
+@dry_run_option
+@click.option(
+    "--sizes", is_flag=True, help="With --dry-run: build unknown networks to tell their size"
+)
+@json_option
+@quiet_option
+def command(
+    file: str,
+    profile: str,
+    assignments: tuple[str, ...],
+    sweep_name: str | None,
+    device: str,
+    threads: int,
+    store: str | None,
+    data_root: str | None,
+    force: bool,
+    every: bool,
+    dry_run: bool,
+    sizes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Train and measure every point of a grid that a file describes.
+
+    What the store already holds is not computed again, whichever run or sweep it is from. A
+    cell that fails is recorded and the rest goes on; Ctrl-C keeps what is finished, and the
+    same command goes on from there.
+
+    \b
+    [bold]Examples:[/]
+      llt sweep experiments/quickstart.toml --dry-run
+      llt sweep experiments/quickstart.toml
+      llt sweep experiments/figure02.toml --profile mini --data-root data
+      llt sweep experiments/quickstart.toml --set models=5 --set 'axes.load.values=[1, 2]'
+      llt results --sweep quickstart
+      llt export --sweep quickstart -o quickstart.csv
+    """
+    changes = dict(map(parse_assignment, assignments))
+    if sweep_name is not None:
+        changes["name"] = sweep_name
+    spec = SweepSpec.read(file, profile=profile, changes=changes)
+    where = {"store": locate_store(store), "data_root": locate_data(data_root)}
+    if dry_run:
+        return _dry_run(spec, where["store"], where["data_root"], force, sizes, as_json)
+    compute = ComputeSettings(device=device, threads=threads)
+    return _run(spec, where, compute, force, every, as_json, quiet)
+
+
+def _run(
+    spec: SweepSpec,
+    where: dict[str, Path],
+    compute: ComputeSettings,
+    force: bool,
+    every: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from llt_core.api import SweepResult, execute
+    from llt_core.cli.sweep_progress import SweepProgress
+    from llt_core.cli.sweep_tables import print_sweep, sweep_document
+
+    line = shlex.join(["llt", *sys.argv[1:]])
+    with SweepProgress(quiet=quiet) as listener:
+        result = execute(
+            spec, **where, compute=compute, force=force, command=line, listener=listener
+        )
+    assert isinstance(result, SweepResult)
+    if as_json:
+        print(json.dumps(sweep_document(result), indent=1, allow_nan=False))
+    else:
+        print_sweep(result, every)
+    if not result.failed:
+        return 0
+    # Nothing at all came out, and the user can mend it: an unknown device, say.
+    wrong = not result.records and any(cell.failure == "request" for cell in result.failed)
+    return 2 if wrong else 1
+
+
+def _dry_run(
+    spec: SweepSpec, store: Path, data_root: Path, force: bool, sizes: bool, as_json: bool
+) -> int:
+    from llt_core.cli.sweep_tables import preview_document, print_preview
+    from llt_core.plugins import Catalogue
+    from llt_core.sweep import make_plan
+    from llt_core.sweep.estimate import model_bytes
+    from llt_core.sweep.preview import preview
+
+    plan = make_plan(spec, Catalogue.discover(), data_root)
+    ahead = preview(plan, store, force=force, size=model_bytes if sizes else None)
+    if as_json:
+        document: dict[str, Any] = preview_document(spec, ahead)
+        print(json.dumps(document, indent=1, allow_nan=False))
+    else:
+        print_preview(spec, ahead, store)
+    return 0

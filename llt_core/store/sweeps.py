@@ -1,0 +1,169 @@
+"""What the store remembers of a sweep: its name, what was asked for, and which cells those are.
+
+One small file a sweep, ``STORE/sweeps/NAME.json``, written beside and renamed. It says nothing
+of results: these are in the cells, which sweeps share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llt_core.errors import LltError
+from llt_core.store.cells import Store, StoreError, write_whole
+from llt_core.store.export import rows, scalar
+from llt_core.store.records import Failure, Record
+
+SWEEP_FORMAT = 1
+
+CellState = Literal["done", "failed", "waiting"]
+
+
+class SweepPoint(BaseModel):
+    """One grid point: the value of each varied field, and the digests of its cells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    values: dict[str, Any]
+    models: tuple[str, ...]
+    measures: tuple[str, ...]
+
+
+class SweepRecord(BaseModel):
+    """A sweep as it was last asked for.
+
+    ``fields`` are the varied fields in order, ``kinds`` those tagged as load or temperature;
+    ``spec`` is the whole request. ``planned`` is when it was first asked for in this form.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = SWEEP_FORMAT
+    name: str
+    title: str = ""
+    planned: str
+    command: str = ""
+    fields: tuple[str, ...]
+    kinds: dict[str, Literal["load", "temperature"]] = {}
+    spec: dict[str, Any]
+    points: tuple[SweepPoint, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Digests of all models, each once."""
+        return tuple(dict.fromkeys(d for point in self.points for d in point.models))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Digests of all measurements, each once."""
+        return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
+
+
+def remember(store: Store, sweep: SweepRecord) -> None:
+    """Write the file of a sweep, unless it is there already and says the same.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written.
+    """
+    try:
+        old = recall(store, sweep.name)
+    except LltError:  # unknown, or a file nobody can read: replaced
+        old = None
+    same = {"planned": "", "command": ""}
+    if old is not None and old.model_copy(update=same) == sweep.model_copy(update=same):
+        return
+    path = _file(store, sweep.name)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, sweep.model_dump_json())
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to the store: {error.strerror or error}",
+            where=str(path),
+            expected="a store that can be written",
+            next_step="--store DIR, or set LLT_STORE",
+        ) from error
+
+
+def recall(store: Store, name: str) -> SweepRecord:
+    """Return what the store remembers of the sweep called ``name``.
+
+    Raises
+    ------
+    LltError
+        There is none, or its file cannot be read.
+    """
+    path = _file(store, name)
+    try:
+        found = SweepRecord.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise LltError(
+            f"the store knows no sweep {name!r}",
+            where=str(store.root),
+            expected=f"one of {', '.join(names(store)) or 'none so far'}",
+            next_step="llt status" if names(store) else "llt sweep FILE.toml",
+        ) from error
+    except (ValidationError, OSError) as error:
+        raise LltError(
+            f"the file of the sweep {name!r} cannot be read",
+            where=str(path),
+            expected=f"JSON of format {SWEEP_FORMAT}",
+            next_step="llt sweep FILE.toml writes it anew",
+        ) from error
+    return found
+
+
+def names(store: Store) -> list[str]:
+    """Return the names of all sweeps, in order."""
+    return sorted(path.stem for path in (store.root / "sweeps").glob("[!.]*.json"))
+
+
+def state(store: Store, digest: str) -> CellState:
+    """Say what became of one cell; it may be waiting, or running in another process."""
+    if digest in store:
+        return "done"
+    return "failed" if store.attempts(digest) else "waiting"
+
+
+def last_failure(store: Store, digest: str) -> Failure | None:
+    """Return the record of the last attempt that failed, if it can be read."""
+    attempts = store.attempts(digest)
+    try:
+        path = store.root / "failures" / digest / f"{attempts}.json"
+        return Failure.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return one flat dictionary per measurement of a sweep, the varied fields first.
+
+    They are called as in the sweep file. A measurement that several grid points share, because
+    a field does not matter to it, has no value in the fields on which these differ.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for point in sweep.points:
+        for digest in point.measures:
+            known = values.setdefault(digest, dict(point.values))
+            for field, value in point.values.items():
+                if known[field] != value:
+                    known[field] = None
+    order = {digest: number for number, digest in enumerate(values)}
+    mine = sorted((r for r in records if r.digest in order), key=lambda r: order[r.digest])
+    return [
+        {
+            **dict.fromkeys(sweep.fields),
+            **{field: scalar(value) for field, value in values[row["digest"]].items()},
+            **row,
+        }
+        for row in rows(mine)
+    ]
+
+
+def _file(store: Store, name: str) -> Path:
+    return store.root / "sweeps" / f"{name}.json"
