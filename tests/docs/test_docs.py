@@ -22,7 +22,7 @@ from llt_core.plugins import Catalogue
 from llt_core.plugins.finder import Package
 from llt_core.plugins.manifest import KINDS, parse_entries, read_manifest
 from llt_core.plugins.settings import LOCAL, Settings, read_settings
-from llt_core.spec import MeasureCell, TrainCell
+from llt_core.spec import MeasureCell, SweepSpec, TrainCell
 from llt_core.store import Checkpoint, Epoch, Failure, Record, Store
 from llt_core.sweep.compose import compose
 
@@ -194,9 +194,19 @@ def test_snippets_parse(page):
 @each_page
 def test_settings_in_toml_are_valid(page, tmp_path):
     for text in blocks(page, "toml"):
-        if "[project]" not in text:
+        if re.search(r"^task = ", text, re.MULTILINE):
+            compose_sweep(text)
+        elif "[project]" not in text:
             (tmp_path / "llt.toml").write_text(text, "utf-8")
             read_settings(tmp_path / "llt.toml")
+
+
+def compose_sweep(text):
+    """Read a sweep file with each of its profiles, and compose every grid point."""
+    keys = tomllib.loads(text)
+    for profile in ("", *keys.get("profiles", {})):
+        for point in SweepSpec.of(profile=profile, **keys).points():
+            compose(point.spec, Catalogue.discover())
 
 
 @pytest.fixture

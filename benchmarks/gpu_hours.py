@@ -1,6 +1,6 @@
 """Estimate the GPU hours of experiment files: the table of docs/experiments.md.
 
-    python experiments/gpu_hours.py [--tflops 10] [--step-ms 8] [FILE.toml ...]
+    python benchmarks/gpu_hours.py [--tflops 10] [--step-ms 8] [FILE.toml ...]
 
 No GPU is asked. A training step takes three forward passes of its batch (forward and backward)
 at a sustained rate of --tflops, or --step-ms where launching its kernels takes longer; the
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--tflops", type=float, default=10.0)
     parser.add_argument("--step-ms", type=float, default=8.0)
     given = parser.parse_args()
-    files = given.files or sorted(Path(__file__).parent.glob("*.toml"))
+    files = given.files or sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
     catalogue = Catalogue.discover()
     print("file  grid points  models  hours of training  hours of measuring")
     for path in files:
