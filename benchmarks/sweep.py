@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-CHILD = '''
+CHILD = """
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
@@ -79,7 +79,7 @@ print(json.dumps({
     "cells": len(plan.cells), "planned": planned, "ready": time.perf_counter() - start,
     "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **facts,
 }))
-'''
+"""
 
 
 def child(cells: int, store: Path, what: str) -> dict[str, float]:
