@@ -140,8 +140,12 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
 
 
 def print_notes(console: Console, result: RunResult, most: int | None = None) -> None:
-    """Print what failed (of many, the first ``most``), what is doubtful, and where the data are."""
-    for failed in result.failed[:most]:
+    """Print what failed, what is doubtful, and where the data are.
+
+    Of ``most`` failures none is told that follows from another one.
+    """
+    lost = [cell for cell in result.failed if most is None or cell.origin != "blocked"]
+    for failed in lost[:most]:
         label = failed.planned.label
         if failed.record is not None:
             reason = f"diverged: the loss was not finite in epoch {len(failed.record.history)}"
@@ -150,8 +154,8 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
         console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
         if failed.failure_file is not None:
             console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
-    if (rest := len(result.failed[:most])) < len(result.failed):
-        console.print(f"[red]and {len(result.failed) - rest} more[/]: llt status", highlight=False)
+    if most is not None and len(lost) > most:
+        console.print(f"[red]and {len(lost) - most} more[/]: llt status", highlight=False)
     limited = [m for r in result.records for m in r.measurements if m.status == "limit"]
     if limited:
         names = ", ".join(sorted({m.name for m in limited}))

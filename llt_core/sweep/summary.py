@@ -93,6 +93,8 @@ def jackknife(values: Sequence[tuple[Sequence[Any], float]]) -> float | None:
     without = [[v for read, v in values if model not in read] for model in models]
     if len(models) < 2 or not all(without):
         return None
+    if len({value for _, value in values}) == 1:
+        return 0.0  # exactly, whatever rounding makes of the means
     means = [fmean(kept) for kept in without]
     centre, n = fmean(means), len(models)
     return math.sqrt((n - 1) / n * sum((mean - centre) ** 2 for mean in means))

@@ -119,5 +119,5 @@ def test_labels_are_those_of_the_plan(trained):
         make_record(1, seeds=[0, 1]),
         trained().record,
     ):
-        planned = PlannedCell(record.digest, record.cell, record.composition)
+        planned = PlannedCell(record.digest, record.cell, record.composition, None, "")
         assert label(record) == planned.label

@@ -331,7 +331,8 @@ def test_estimates_come_from_cells_like_these(run, here):
     size = sum(file.stat().st_size for file in files)
     assert known.checkpoint_bytes == size
     other = plan(epochs=40, batch_size=8)
-    assert estimate(other.cells, past, store) == known, "one batch size tells of no other"
+    guessed = estimate(other.cells, past, store)
+    assert guessed.seconds == pytest.approx(known.seconds), "one batch size tells of no other"
 
 
 OBSERVER = """

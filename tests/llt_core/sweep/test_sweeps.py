@@ -390,6 +390,7 @@ def test_the_jackknife_of_pairs_knows_that_they_share_models():
     assert np.mean(guesses) == pytest.approx(4 / 5, rel=0.05)  # 2 * mean of five unit normals
     assert np.var(means) == pytest.approx(4 / 5, rel=0.08)
     assert jackknife([((0,), 1.0), ((1,), 4.0)]) == pytest.approx(1.5)
+    assert jackknife([((model,), 98.88888888888889) for model in range(3)]) == 0.0
     assert jackknife([((0, 1), 1.0)]) is None
     assert jackknife([((0, 1), 1.0), ((0, 2), 2.0)]) is None, "without 0 there is nothing"
     assert jackknife([((0, 1, 2), 1.0)]) is None
