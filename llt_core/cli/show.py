@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -139,19 +139,25 @@ def example(entry: Entry, cls: Any) -> str:
             return f"llt run --task {entry.name} --metric hessian_trace"
         case "architecture":
             name = f"{entry.name}/resnet18" if entry.member else entry.name
-            task = "digits" if "image" in cls.accepts else "iwslt"
+            task = _readable(cls.accepts)
             return f"llt run --task {task} --arch {name} --metric test_accuracy"
         case "perturbation":
             small = cls.minimal()
             required = [n for n, field in cls.model_fields.items() if field.is_required()]
             needed = [f"{n}={getattr(small, n)}" for n in required]
             change = f"{entry.name}:{','.join(needed)}" if needed else entry.name
-            return f"llt run --task digits --perturb {change} --metric test_accuracy"
+            task = _readable(cls.accepts)
+            return f"llt run --task {task} --perturb {change} --metric test_accuracy"
         case "metric":
             models = {"model": "", "pair": " --models 2", "set": " --models 3"}[cls.scope]
-            return f"llt run --task digits --metric {entry.name}{models}"
+            return f"llt run --task {_readable(cls.needs.modalities)} --metric {entry.name}{models}"
         case "executor":
             return f"llt show {entry.name}"
+
+
+def _readable(modalities: Collection[str] | None) -> str:
+    """Return a task of one of the ``modalities`` (None: any), images where they will do."""
+    return "digits" if modalities is None or "image" in modalities else "iwslt"
 
 
 def _print(one: dict[str, Any]) -> None:

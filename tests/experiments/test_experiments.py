@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from llt_core.cli.main import main
-from llt_core.errors import RequestError
 from llt_core.plugins import Catalogue
-from llt_core.plugins.errors import UnknownPluginError
 from llt_core.spec import SweepSpec
 from llt_core.sweep import make_plan
 from llt_core.sweep.compose import compose
@@ -173,29 +171,9 @@ def own_profiles(path):
 )
 def test_every_composition_is_possible(path, profile):
     """Every name exists, every parameter is in range, and all parts go together."""
-    spec = SweepSpec.read(path, profile)
     catalogue = Catalogue.discover()
-    try:
-        for point in spec.points():
-            compose(point.spec, catalogue)
-    except UnknownPluginError as error:
-        missing = error.what
-    except RequestError as error:
-        if "no training recipe is called" not in error.what:
-            raise
-        missing = error.what
-    else:
-        return
-    names = [name for name in PENDING if f"'{name}'" in missing]
-    assert names, missing
-    pytest.skip(f"{missing}: not in this version yet")
-
-
-PENDING = (
-    "iwslt", "transformer", "densenet40", "pixel_noise", "bleu",
-    "small_wd", "two_decays", "lr_scaling", "zero_loss", "large_batch", "quick_text",
-)  # fmt: skip
-"""Names that the files use and that a version may still lack; nothing else may be unknown."""
+    for point in SweepSpec.read(path, profile).points():
+        compose(point.spec, catalogue)
 
 
 def test_a_mini_profile_runs(tmp_path, monkeypatch, capsys):
