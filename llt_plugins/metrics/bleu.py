@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from llt_core.interfaces import (
-    Batch,
-    Examples,
     MeasureContext,
     Measurement,
     Metric,
     Needs,
     Quantity,
-    RequestError,
     TaskDescription,
     parameter,
 )
 from llt_plugins.metrics.outputs import error_over
 from llt_plugins.metrics.statuses import broken_weights, nothing
+from llt_plugins.metrics.translations import Texts
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from llt_plugins.translation.decode import Translation
-
-_BEGIN, _END = 1, 2
-_ROOM = 10
-"""Tokens that every translation may have, however short its source."""
 
 
 class Bleu(Metric):
@@ -126,76 +118,18 @@ class Bleu(Metric):
         """Return BLEU, the ratio of lengths, and the share that was cut."""
         if (broken := broken_weights(context)) is not None:
             return nothing(self.returns, "not_finite", broken, split=self.split)
-        examples = context.examples(self.split, self.samples)
-        decode, references = self._texts(examples)
+        texts = Texts(context, self.split, self.samples)
         try:
-            found = self._translate(context, examples)
+            found = texts.translations(
+                context.model,
+                beam=self.beam,
+                length_penalty=self.length_penalty,
+                max_length=self.max_length,
+                report=context.report,
+            )
         except FloatingPointError as error:
             return nothing(self.returns, "not_finite", str(error), split=self.split)
-        return self._results(context, [decode(one.tokens) for one in found], references, found)
-
-    def _texts(self, examples: Examples) -> tuple[Any, list[str]]:
-        """Return what turns tokens into text, and the references.
-
-        Raises
-        ------
-        RequestError
-            The examples cannot.
-        """
-        import torch
-
-        for name in ("decode", "references"):
-            if not callable(getattr(examples, name, None)):
-                raise RequestError(
-                    f"{type(examples).__name__} has no method {name!r}, so translations cannot "
-                    "be compared with texts",
-                    where=f"the split {self.split!r}",
-                    expected="examples with decode(tokens) -> str and references(indices) -> "
-                    "list[str]",
-                    next_step="leave out the metric bleu, or give the task's examples both",
-                )
-        texts = cast(Any, examples)
-        return texts.decode, list(texts.references(torch.arange(len(examples))))
-
-    def _translate(self, context: MeasureContext, examples: Examples) -> list[Translation]:
-        """Return the translation of every example; sentences of like length go together."""
-        import torch
-
-        from llt_plugins.translation.decode import Tokens, beam_search, greedy
-
-        described = context.task.describe()
-        padding = 0 if described.padding is None else described.padding
-        tokens = Tokens(padding, _BEGIN, _END)
-        lengths = torch.cat(
-            [
-                (_source(batch) != padding).sum(dim=1).cpu()
-                for batch in context.chunks(self.split, self.samples)
-            ]
-        )
-        found: list[Translation | None] = [None] * len(examples)
-        size, done = max(1, context.at_once(256 * self.beam) // self.beam), 0
-        for index in torch.split(lengths.argsort(stable=True), size):
-            source = _source(examples.batch(index).to(context.device))
-            limits = [
-                min(described.input_shape[0], int(self.max_length * length) + _ROOM)
-                for length in lengths[index].tolist()
-            ]
-            if self.beam == 1:
-                translations = greedy(context.model, source, limits, tokens)
-            else:
-                translations = beam_search(
-                    context.model,
-                    source,
-                    limits,
-                    tokens,
-                    width=self.beam,
-                    strength=self.length_penalty,
-                )
-            for place, translation in zip(index.tolist(), translations, strict=True):
-                found[place] = translation
-            done += len(index)
-            context.report(done, len(examples))
-        return [one for one in found if one is not None]
+        return self._results(context, texts.words(found), texts.references, found)
 
     def _results(
         self,
@@ -249,16 +183,3 @@ class Bleu(Metric):
                 )
             )
         return results
-
-
-def _source(batch: Batch) -> Tensor:
-    """Return the tokens to translate, ``(B, S)``."""
-    inputs: Any = batch.inputs
-    try:
-        source: Tensor = inputs["source"]
-    except (TypeError, KeyError, IndexError) as error:
-        raise RequestError(
-            "the inputs have no source to translate",
-            expected="inputs by keyword: source and target",
-        ) from error
-    return source

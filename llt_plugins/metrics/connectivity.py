@@ -17,6 +17,7 @@ from llt_core.interfaces import (
     Needs,
     RequestError,
     Scope,
+    TaskDescription,
     forward,
     parameter,
 )
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from llt_plugins.paths.batchnorm import Pass
     from llt_plugins.paths.curves import Path
     from llt_plugins.paths.evaluation import Score, SplitScores
+
+
+_REPLICATES = 500
+"""Resamples behind the error of BLEU."""
 
 
 class Connectivity(Metric):
@@ -70,6 +75,20 @@ class Connectivity(Metric):
         description="Permute the units of the second model by weight matching first",
     )
 
+    translated: int = parameter(
+        0,
+        ge=0,
+        description="Of texts, translate this many seeded test sentences at each point too, "
+        "greedily, and keep their BLEU; 0 for none",
+        unit="sentences",
+    )
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse to translate what is no text."""
+        if self.translated and task.modality != "text":
+            return f"it is to translate {self.translated} sentences, but the task gives none"
+        return super().refuses(task)
+
     def evaluated(
         self,
         context: MeasureContext,
@@ -90,6 +109,8 @@ class Connectivity(Metric):
             known={float(index): self._recalibrated(context, index) for index in range(2)},
             report=report,
         )
+        if self.translated:
+            arrays |= self._translated(context, path, ts)
         return measurements(
             self.name,
             path,
@@ -100,6 +121,32 @@ class Connectivity(Metric):
             {"batch_norm": self.batch_norm, "align": self.align} | details,
             arrays,
         )
+
+    def _translated(
+        self, context: MeasureContext, path: Path, ts: tuple[float, ...]
+    ) -> dict[str, Any]:
+        """Return BLEU on test sentences at each point, and its bootstrap error: ``(T,)``."""
+        import numpy as np
+
+        from llt_plugins.metrics.translations import Texts
+        from llt_plugins.paths.evaluation import along
+        from llt_plugins.translation.bleu import bleu
+
+        texts = Texts(context, "test", self.translated)
+        scores, errors = [], []
+        for model in along(path, ts, self._passes(context)):
+            try:
+                words = texts.words(texts.translations(model))
+            except FloatingPointError:
+                scores.append(math.nan)
+                errors.append(math.nan)
+                continue
+            found = bleu(words, texts.references)
+            scores.append(found.score)
+            # The same sentences are drawn at every point.
+            spread = found.bootstrap(context.sample_generator("bleu along paths"), _REPLICATES)
+            errors.append(spread.score or math.nan)
+        return {"test_bleu": np.asarray(scores), "test_bleu_se": np.asarray(errors)}
 
     def without_path(self, context: MeasureContext) -> list[Measurement] | None:
         """Return the answer for models that nothing leads between; None if a path does.

@@ -251,6 +251,19 @@ def _figures(arrays: Mapping[str, Any]) -> tuple[Figure, ...]:
                     y_label=f"{kind} ({unit})",
                 )
             )
+    if "test_bleu" in arrays:
+        figures.append(
+            Figure(
+                kind="line",
+                title="BLEU along the path",
+                x="t",
+                y=("test_bleu",),
+                band=("test_bleu_se",),
+                labels=("test",),
+                x_label="position t on the path",
+                y_label="BLEU (percent)",
+            )
+        )
     if "training_loss" in arrays:
         figures.append(
             Figure(

@@ -30,7 +30,9 @@ class LinearConnectivity(Connectivity):
     error is that of paired differences over examples, unknown where these are all equal;
     neither the choice of t* nor the grid is part of it. Of texts, loss and error are means over
     target tokens, given the true ones before them, and the error of the differences counts
-    sentences. A narrow barrier between two points is missed: take more ``points``.
+    sentences. A narrow barrier between two points is missed: take more ``points``. With
+    ``translated``, BLEU of greedy translations at each point is in the array ``test_bleu``,
+    with its bootstrap error (Koehn 2004) in ``test_bleu_se``.
 
     Cost: for each point a pass over the training split to estimate batch-norm statistics
     (none without batch norm) and one over both splits. The ends are computed once for all

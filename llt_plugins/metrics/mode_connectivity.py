@@ -44,6 +44,8 @@ class ModeConnectivity(Connectivity):
     Neither contains the randomness of curve training, the choice of t*, or that ``points``
     is a grid: measure several pairs for that. Of texts, loss and error are means over target
     tokens, given the true ones before them, and the error of the differences counts sentences.
+    With ``translated``, BLEU of greedy translations at each point is in the array ``test_bleu``,
+    with its bootstrap error (Koehn 2004) in ``test_bleu_se``.
 
     Cost: ``epochs`` of training, then two passes over the data for each point. A barrier is
     an upper bound: longer training or more ``bends`` may remove it, and at a fixed number of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,21 +85,31 @@ def evaluate(
     dict
         Split → kind of score → float64, shape ``(len(ts), N)``.
     """
-    model = path.model()
+    known = known or {}
+    models = along(path, [t for t in ts if t not in known], passes)
     rows: list[SplitScores] = []
     for done, t in enumerate(ts, start=1):
-        if known is not None and t in known:
-            rows.append(known[t])
-        else:
-            path.fill(model, t)
-            if passes is not None:
-                recalibrate(model, passes())
-            rows.append(score(model, splits))
+        rows.append(known[t] if t in known else score(next(models), splits))
         report(done, len(ts))
     return {
         split: {kind: torch.stack([row[split][kind] for row in rows]) for kind in kinds}
         for split, kinds in (rows[0].items() if rows else ())
     }
+
+
+def along(
+    path: Path, ts: Sequence[float], passes: Callable[[], Iterable[Pass]] | None = None
+) -> Iterator[nn.Module]:
+    """Yield the model at each of the points ``ts`` of ``path``: one module, filled anew.
+
+    See :func:`evaluate` for ``passes``.
+    """
+    model = path.model()
+    for t in ts:
+        path.fill(model, t)
+        if passes is not None:
+            recalibrate(model, passes())
+        yield model
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,6 @@ def test_what_is_no_text_is_refused():
 
     with pytest.raises(RequestError, match="Wordless has no method 'decode'") as refused:
         Bleu().measure(context(Copier(), Numbers()))
-    assert "leave out the metric bleu" in str(refused.value)
+    assert "leave out what needs translations" in str(refused.value)
     with pytest.raises(RequestError, match="no method 'decode'"):
         Bleu().measure(context(small_network(images.describe()), images))

@@ -11,10 +11,11 @@ from torch import nn
 
 from llt_core.interfaces import MeasureContext, RequestError
 from llt_core.interfaces import context as core
-from llt_core.testing import TinyTexts, small_translator
+from llt_core.testing import TinyImages, TinyTexts, small_translator
 from llt_plugins.means import standard_error
 from llt_plugins.metrics import outputs as module
 from llt_plugins.metrics.agreement import Agreement, JsDivergence, LogitCosine, PredictionChurn
+from llt_plugins.metrics.bleu import Bleu
 from llt_plugins.metrics.calibration import CalibrationError
 from llt_plugins.metrics.cka import Cka
 from llt_plugins.metrics.ensemble import EnsembleAccuracy, EnsembleGain
@@ -155,6 +156,36 @@ def test_paths_are_scored_token_by_token():
     assert arrays["test_loss"] == pytest.approx(losses[[0, 2, 1]].mean(1).tolist(), rel=1e-4)
     expected = [standard_error(losses[k], owners) for k in (0, 2, 1)]
     assert arrays["test_loss_se"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_bleu_along_a_path_is_that_of_the_models_on_it():
+    setting = context()
+    for model in setting.models:  # translations of untrained networks share no words with any
+        learn(model, setting.splits["train"])
+    (first, *_) = LinearConnectivity(points=3, translated=20).measure(setting)
+    middle = small_translator(TASK.describe(), 0)
+    with torch.no_grad():
+        ends = (model.parameters() for model in setting.models)
+        for p, one, two in zip(middle.parameters(), *ends, strict=True):
+            p.copy_(0.5 * (one + two))
+    for place, model in zip((0, 1, 2), (setting.models[0], middle, setting.models[1]), strict=True):
+        alone = MeasureContext(TASK, (model,), setting.splits, sample_seed=setting.sample_seed)
+        assert first.arrays["test_bleu"][place] == Bleu(samples=20).measure(alone)[0].value
+    assert len(set(first.arrays["test_bleu"].tolist())) > 1
+    assert any(figure.y == ("test_bleu",) for figure in first.figures)
+    assert "test_bleu" not in LinearConnectivity(points=3).measure(setting)[0].arrays
+    reason = LinearConnectivity(translated=20).refuses(TinyImages().describe())
+    assert "translate 20 sentences" in reason
+
+
+def learn(model, examples):
+    batch = examples.batch(torch.arange(len(examples)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.autograd.backward(TASK.loss(model(**batch.inputs), batch))
+        optimizer.step()
+    model.zero_grad()
 
 
 def test_a_curve_is_trained_on_texts():
