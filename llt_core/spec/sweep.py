@@ -82,7 +82,8 @@ class SweepSpec(_Part):
         RequestError
             A key is unknown, or a value is not what it should be.
         """
-        from llt_core.spec.sweep_file import build, of_mapping
+        from llt_core.spec.sweep_document import of_mapping
+        from llt_core.spec.sweep_file import build
 
         return build(cls, of_mapping(keys), profile, changes or {})
 
@@ -104,7 +105,8 @@ class SweepSpec(_Part):
         RequestError
             Names the file, the line and the key, what was expected, and what to type.
         """
-        from llt_core.spec.sweep_file import build, of_file
+        from llt_core.spec.sweep_document import of_file
+        from llt_core.spec.sweep_file import build
 
         return build(cls, of_file(Path(path)), profile, changes or {})
 
