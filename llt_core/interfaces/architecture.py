@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from llt_core.errors import RequestError
 from llt_core.interfaces.component import Component
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.kinds import Kind
@@ -40,6 +41,21 @@ class Architecture(Component):
                 f"but the task gives {task.modality}"
             )
         return None
+
+    def require_fit(self, task: TaskDescription) -> None:
+        """Raise what :meth:`refuses` says, if anything; :meth:`build` may start with it.
+
+        Raises
+        ------
+        RequestError
+            The architecture refuses the task.
+        """
+        if (refusal := self.refuses(task)) is not None:
+            raise RequestError(
+                f"the network cannot be built: {refusal}",
+                where=f"{type(self).__module__}.{type(self).__qualname__}",
+                expected="a task that it does not refuse",
+            )
 
     def lacks_second_order(self) -> str | None:
         """Say in one sentence why the network cannot be differentiated twice; None if it can.

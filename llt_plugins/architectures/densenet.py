@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
+from llt_core.interfaces import Architecture, Modality, TaskDescription, parameter
+from llt_plugins.architectures.pools import pooled_away
 
 if TYPE_CHECKING:
     from torch import nn
-
-SMALLEST = 4
-"""Height and width that two 2×2 pools reduce to one pixel."""
 
 
 class DenseNet40(Architecture):
@@ -31,17 +29,7 @@ class DenseNet40(Architecture):
 
     def refuses(self, task: TaskDescription) -> str | None:
         """Refuse other modalities, and images that two pools would reduce to nothing."""
-        refusal = super().refuses(task)
-        if refusal is not None:
-            return refusal
-        height, width = task.input_shape[-2:]
-        if min(height, width) < SMALLEST:
-            return (
-                f"its two 2x2 pools halve the image twice and need {SMALLEST}x{SMALLEST} pixels, "
-                f"but the task gives {height}x{width}: choose resnet18 or mlp, or a task with "
-                "larger images"
-            )
-        return None
+        return super().refuses(task) or pooled_away(task, pools=2)
 
     def build(self, task: TaskDescription) -> nn.Module:
         """Return a network from images ``(B, C, H, W)`` to logits ``(B, outputs)``.
@@ -53,9 +41,7 @@ class DenseNet40(Architecture):
         """
         from llt_plugins.architectures.networks import densenet
 
-        refusal = self.refuses(task)
-        if refusal is not None:
-            raise RequestError(f"densenet40 cannot be built: {refusal}")
+        self.require_fit(task)
         return densenet.DenseNet40(self.growth, task.input_shape[0], task.outputs)
 
     def probes(self, model: nn.Module) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
+from llt_core.interfaces import Architecture, Modality, TaskDescription, parameter
 from llt_plugins.architectures.heads import wrong_heads
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ class Transformer(Architecture):
         """
         from llt_plugins.architectures.networks import transformer
 
-        refusal = self.refuses(task)
-        if refusal is not None:
-            raise RequestError(f"transformer cannot be built: {refusal}")
+        self.require_fit(task)
         return transformer.Transformer(
             task.outputs,
             task.input_shape[0],

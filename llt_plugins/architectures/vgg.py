@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
+from llt_core.interfaces import Architecture, Modality, TaskDescription, parameter
+from llt_plugins.architectures.pools import pooled_away
 
 if TYPE_CHECKING:
     from torch import nn
-
-SMALLEST = 32
-"""Height and width that five 2×2 pools reduce to one pixel."""
 
 
 class Vgg11(Architecture):
@@ -34,17 +32,7 @@ class Vgg11(Architecture):
 
     def refuses(self, task: TaskDescription) -> str | None:
         """Refuse other modalities, and images that five pools would reduce to nothing."""
-        refusal = super().refuses(task)
-        if refusal is not None:
-            return refusal
-        height, width = task.input_shape[-2:]
-        if min(height, width) < SMALLEST:
-            return (
-                f"its five 2x2 pools halve the image five times and need {SMALLEST}x{SMALLEST} "
-                f"pixels, but the task gives {height}x{width}: choose resnet18 or mlp, or a task "
-                "with larger images"
-            )
-        return None
+        return super().refuses(task) or pooled_away(task, pools=5)
 
     def build(self, task: TaskDescription) -> nn.Module:
         """Return a network from images ``(B, C, H, W)`` to logits ``(B, outputs)``.
@@ -56,9 +44,7 @@ class Vgg11(Architecture):
         """
         from llt_plugins.architectures.networks.vgg import Vgg
 
-        refusal = self.refuses(task)
-        if refusal is not None:
-            raise RequestError(f"vgg11 cannot be built: {refusal}")
+        self.require_fit(task)
         return Vgg(self.width, self.batch_norm, task.input_shape[0], task.outputs)
 
     def probes(self, model: nn.Module) -> list[str]:

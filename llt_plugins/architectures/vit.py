@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
+from llt_core.interfaces import Architecture, Modality, TaskDescription, parameter
 from llt_plugins.architectures.heads import wrong_heads
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class Vit(Architecture):
         """
         from llt_plugins.architectures.networks.vit import VisionTransformer
 
-        refusal = self.refuses(task)
-        if refusal is not None:
-            raise RequestError(f"vit cannot be built: {refusal}")
+        self.require_fit(task)
         channels, height, width = task.input_shape
         return VisionTransformer(
             (channels, height, width),

@@ -74,7 +74,7 @@ def test_the_order_of_patches_matters():
 def test_impossible_pairings_are_refused_with_a_reason(parameters, shape, said):
     architecture = Vit(**parameters)
     assert said in architecture.refuses(images(*shape))
-    with pytest.raises(RequestError, match="vit cannot be built"):
+    with pytest.raises(RequestError, match="the network cannot be built"):
         architecture.build(images(*shape))
 
 
