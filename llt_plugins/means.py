@@ -61,4 +61,6 @@ def standard_error(terms: Tensor, owners: Tensor | None = None) -> float | None:
     if count < 2:
         return None
     excess = terms.new_zeros(count).index_add(0, numbers, terms - terms.mean())
+    if float(excess.abs().max()) <= _ROUNDING * len(terms) * float(terms.abs().max()):
+        return None  # owners that do not differ say as little as terms that do not
     return math.sqrt(count / (count - 1) * float(excess.square().sum())) / len(terms)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Modality = Literal["image", "text"]
 
@@ -19,7 +19,7 @@ class TaskDescription(BaseModel):
         for images is called with one tensor ``(B, C, H, W)``; one for text, which translates,
         by keyword with the tokens ``source`` ``(B, S)`` and the tokens known so far
         ``target`` ``(B, T)``, and gives logits ``(B, T, outputs)``, those at t of the token
-        that follows.
+        that follows. Token 1 begins every target, token 2 ends every sentence.
     input_shape
         Shape of one input without the batch axis: ``(C, H, W)`` for images,
         ``(L,)`` for token sequences of at most L tokens.
@@ -27,7 +27,7 @@ class TaskDescription(BaseModel):
         Number of classes (images) or size of the vocabulary (text).
     padding
         Number of the token that fills short sequences up, to be ignored wherever it stands;
-        None where nothing is filled up.
+        every text has one, images have None.
     loss
         Name of the loss, for tables and reports.
     splits
@@ -42,3 +42,9 @@ class TaskDescription(BaseModel):
     padding: int | None = None
     loss: str = "cross_entropy"
     splits: tuple[str, ...] = ("train", "test")
+
+    @model_validator(mode="after")
+    def _texts_are_padded(self) -> Self:
+        if self.modality == "text" and self.padding is None:
+            raise ValueError("a task of texts says which token is padding")
+        return self

@@ -197,6 +197,7 @@ def _check_fit(composition: Composition, models: int) -> None:
     _check_recipe(composition.recipe, composition.task, description)
     for part in composition.perturbations:
         _check_stage(part)
+    _check_draws(composition)
     for part in (architecture, *composition.perturbations, *composition.metrics):
         reason = _ask(part, partial(part.component.refuses, description))
         if reason:
@@ -233,6 +234,20 @@ def _check_stage(part: Part) -> None:
             expected="a subclass of DataPerturbation, TrainingPerturbation or WeightPerturbation",
             next_step=f"report it to the authors of {part.name.partition('/')[0]}",
         )
+
+
+def _check_draws(composition: Composition) -> None:
+    """Refuse two changes that would look independent and share one draw."""
+    drawn: set[tuple[str, int]] = set()
+    for part in composition.perturbations:
+        change = cast(Perturbation, part.component)
+        if change.stage != "training" and (part.name, change.seed) in drawn:
+            raise RequestError(
+                f"{part.name} is given twice with the seed {change.seed}: both would draw the same",
+                expected="another seed for the second",
+                next_step=f"--perturb {part.name.partition('/')[2]}:seed={change.seed + 1},...",
+            )
+        drawn.add((part.name, change.seed))
 
 
 def _ask(part: Part, question: Callable[[], Answer]) -> Answer:

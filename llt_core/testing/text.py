@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FEATURES = 8
+_BEGIN, _END = 1, 2
 
 
 def answer_to_text(task: TaskDescription, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -66,6 +67,8 @@ def check_text(who: str, task: TaskDescription, batch: Batch) -> None:
     assert known.shape == batch.targets.shape, f"{who}: target and targets differ in shape"
     following = known[:, 1:].eq(padding) | (known[:, 1:] == batch.targets[:, :-1])
     assert following.all(), f"{who}: targets are not the tokens that follow those of target"
+    assert known[:, 0].eq(_BEGIN).all(), f"{who}: a target does not begin with token {_BEGIN}"
+    assert batch.targets.eq(_END).any(), f"{who}: no sentence ends with token {_END}"
     count = int(batch.targets.ne(padding).sum())
     assert batch.weight == count, f"{who}: the weight is {batch.weight} for {count} targets"
 

@@ -63,7 +63,8 @@ class Trainer:
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.task, self.recipe, self.device = task, recipe, device
         self.examples = examples
-        self.steps = len(self._slices())
+        # Counted as it will be trained: bucketing by length makes another number than file order.
+        self.steps = len(self._slices(torch.Generator().manual_seed(seed)))
         if self.steps == 0:
             raise _too_large(recipe, len(examples))
         self.length: float = recipe.epochs
@@ -143,7 +144,7 @@ class Trainer:
             seconds=time.perf_counter() - start,
         )
 
-    def _slices(self, order: torch.Generator | None = None) -> list[Tensor]:
+    def _slices(self, order: torch.Generator) -> list[Tensor]:
         """Return the indices of each batch of one pass: how many there are, the split says."""
         recipe = self.recipe
         return list(

@@ -110,7 +110,8 @@ class Connectivity(Metric):
             report=report,
         )
         if self.translated:
-            arrays |= self._translated(context, path, ts)
+            more, facts = self._translated(context, path, ts)
+            arrays, details = arrays | more, details | facts
         return measurements(
             self.name,
             path,
@@ -124,8 +125,8 @@ class Connectivity(Metric):
 
     def _translated(
         self, context: MeasureContext, path: Path, ts: tuple[float, ...]
-    ) -> dict[str, Any]:
-        """Return BLEU on test sentences at each point, and its bootstrap error: ``(T,)``."""
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return BLEU on test sentences at each point and its error, ``(T,)``, and details."""
         import numpy as np
 
         from llt_plugins.metrics.translations import Texts
@@ -133,7 +134,7 @@ class Connectivity(Metric):
         from llt_plugins.translation.bleu import bleu
 
         texts = Texts(context, "test", self.translated)
-        scores, errors = [], []
+        scores, errors, signature = [], [], None
         for model in along(path, ts, self._passes(context)):
             try:
                 words = texts.words(texts.translations(model))
@@ -143,10 +144,13 @@ class Connectivity(Metric):
                 continue
             found = bleu(words, texts.references)
             scores.append(found.score)
+            signature = found.signature
             # The same sentences are drawn at every point.
             spread = found.bootstrap(context.sample_generator("bleu along paths"), _REPLICATES)
             errors.append(spread.score or math.nan)
-        return {"test_bleu": np.asarray(scores), "test_bleu_se": np.asarray(errors)}
+        arrays = {"test_bleu": np.asarray(scores), "test_bleu_se": np.asarray(errors)}
+        facts = {"translated": len(texts.references), "bleu_signature": signature}
+        return arrays, facts
 
     def without_path(self, context: MeasureContext) -> list[Measurement] | None:
         """Return the answer for models that nothing leads between; None if a path does.

@@ -111,27 +111,35 @@ def mean_over(
         "value": terms.mean().item(),
         "n": len(terms),
         "counted": counted or context.counted,
-    } | error_over(context, split, standard_error(terms, owners), samples)
+    } | error_over(
+        context, split, standard_error(terms, owners), samples, by_example=counted is None
+    )
 
 
 def error_over(
-    context: MeasureContext, split: str, error: float | None, samples: int | None = None
+    context: MeasureContext,
+    split: str,
+    error: float | None,
+    samples: int | None = None,
+    *,
+    by_example: bool = True,
 ) -> dict[str, Any]:
     """Return the standard error of a number about ``split``, and ``details`` that explain it.
 
     On the whole training split the number is about these very examples, so it is exact. A
-    part of it, and any other split, is a sample of the population.
+    part of it, and any other split, is a sample of the population. ``by_example`` says that
+    the error counts examples where several terms belong to one.
     """
     if split == "train" and samples is None:
         error, kind = 0.0, "exact over the split"
     elif error is None:
-        kind = "unknown: the terms do not differ"
+        kind = "unknown: the terms do not differ, or belong to one example"
     else:
         kind = "sampling of the split"
     details: dict[str, Any] = {"split": split, "error_kind": kind}
     if context.owners(split, samples) is not None:
         details["examples"] = len(context.examples(split, samples))
-        if kind == "sampling of the split":
+        if by_example and kind == "sampling of the split":
             details["error_kind"] = "sampling of the split (by example)"
     return {"standard_error": error, "details": details}
 

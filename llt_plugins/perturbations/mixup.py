@@ -40,9 +40,10 @@ class Mixup(TrainingPerturbation):
         if self.alpha == 0:
             return subject
         images = images_of(subject)
-        # torch draws no Beta variable from a given generator; numpy's is seeded from it.
-        seed = int(torch.randint(2**62, (), generator=generator))
-        drawn = float(np.random.default_rng(seed).beta(self.alpha, self.alpha))
+        # torch draws no Beta variable from a given generator. RandomState is frozen: the same
+        # numbers in every version of NumPy.
+        seed = int(torch.randint(2**32, (), generator=generator))
+        drawn = float(np.random.RandomState(seed).beta(self.alpha, self.alpha))
         share = max(drawn, 1.0 - drawn)
         partners = torch.randperm(len(images), generator=generator).to(images.device)
         before = subject.mixture if isinstance(subject, MixedBatch) else ((1.0, subject.targets),)

@@ -223,10 +223,12 @@ def _steps(model: nn.Module, source: Tensor, tokens: Tokens) -> Callable[[Tensor
 
     def step(sentences: Tensor, prefix: Tensor) -> Tensor:
         logits = answer(sentences, prefix)[:, -1].double().cpu()
-        if bool(logits.isnan().any()):
-            raise FloatingPointError("the network gives NaN for the next token of a translation")
-        found = logits.log_softmax(dim=1)
+        found = logits.log_softmax(dim=1)  # NaN where a logit is NaN or plus infinity
         found[:, never] = -math.inf
+        if bool(found.isnan().any()) or bool(found.amax(dim=1).eq(-math.inf).any()):
+            raise FloatingPointError(
+                "the network gives NaN or infinite scores for the next token of a translation"
+            )
         return found
 
     return step

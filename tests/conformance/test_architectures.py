@@ -57,7 +57,7 @@ class TestTransformerAsPublished(ArchitectureConformance):
     component = Transformer(embedding_dim=8, layers=1, tie_embeddings=False, norm="post")
     descriptions = (
         TaskDescription(modality="text", input_shape=(9,), outputs=13, padding=4),
-        TaskDescription(modality="text", input_shape=(9,), outputs=13),
+        TaskDescription(modality="text", input_shape=(9,), outputs=13, padding=0),
     )
 
 

@@ -46,6 +46,12 @@ def test_one_example_says_nothing():
     assert standard_error(torch.ones(4).double(), torch.tensor([0, 0, 1, 1])) is None
 
 
+def test_examples_that_do_not_differ_say_nothing():
+    """Terms differ within each example only: nothing shows how examples differ."""
+    terms = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    assert standard_error(terms, torch.tensor([0, 0, 1, 1])) is None
+
+
 def test_copies_of_examples_do_not_shrink_the_error():
     """Saying everything ten times adds no knowledge."""
     terms = torch.randn(30, generator=torch.Generator().manual_seed(0)).double()

@@ -24,7 +24,7 @@ def batches(
     Without a generator they are in order. With one, pairs of like length come together
     (by the longer side, then by the target), those of like length in random order, and the
     batches are shuffled. The number of batches depends on the lengths alone, so that every
-    pass has the same.
+    shuffled pass has the same.
 
     Every pair comes once, except that with ``drop_last``, in batches counted in examples,
     N mod ``batch_size`` pairs are left out: the last, or random ones of any length. Batches

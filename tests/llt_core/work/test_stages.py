@@ -135,6 +135,7 @@ REFUSED = [
     ({"perturbations": ["augmentation:crop=40"]}, "images of 32x32"),
     ({"perturbations": ['label_noise:fraction=0.1,splits=["dev"]']}, "'dev'"),
     ({"perturbations": ['pixel_noise:magnitude=3,splits=["dev"]']}, "'dev'"),
+    ({"perturbations": ["weight_noise:scale=0.1"] * 2}, "weight_noise is given twice"),
     ({"train": {"recipe": "transformer"}}, "batches counted in tokens do not go with llt/digits"),
 ]
 

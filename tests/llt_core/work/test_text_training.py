@@ -192,3 +192,22 @@ def test_a_split_that_fills_no_batch_is_refused():
         trainer(pairs(10), **TEXT | {"drop_last": True})
     assert caught.value.next_step == "--set train.drop_last=false"
     assert trainer(pairs(10), **TEXT).steps == 1
+
+
+class Bucketed(Pairs):
+    """Shuffled passes have half as many batches as passes in file order."""
+
+    def slices(self, batch_size, *, unit="examples", generator=None, drop_last=False):
+        order = torch.arange(len(self))
+        return iter(torch.split(order, batch_size if generator is None else 2 * batch_size))
+
+
+def test_a_budget_of_steps_is_spent_whole():
+    """The steps of an epoch are those of a shuffled pass, whatever one in file order takes."""
+    plain = pairs(40)
+    examples = Bucketed(plain.tokens, plain.lengths)
+    for budget in (3, 7):
+        settings = {"batch_unit": "tokens", "batch_size": 5, "epochs": 50, "max_steps": budget}
+        training = trainer(examples, optimizer="adam", **settings)
+        assert training.run(lambda *_: None).status == "done"
+        assert training.taken == budget

@@ -264,7 +264,7 @@ class Words(ClassificationTask):
     split_policy = "none"
 
     def describe(self):
-        return TaskDescription(modality="text", input_shape=(4,), outputs=3)
+        return TaskDescription(modality="text", input_shape=(4,), outputs=3, padding=0)
 
     def datasets(self, data_root):
         return {"train": TensorExamples(torch.randn(30, 4), torch.arange(30) % 3, classes=3)}

@@ -131,6 +131,14 @@ def test_broken_models_are_a_status():
     assert {r.status for r in results} == {"not_finite"}
     assert "NaN" in results[0].details["reason"]
 
+    class Infinite(Copier):
+        def forward(self, source, target):
+            return super().forward(source, target).index_fill(-1, torch.tensor([7]), math.inf)
+
+    for beam in (1, 2):
+        results = Bleu(beam=beam).measure(context(Infinite()))
+        assert {r.status for r in results} == {"not_finite"}
+
 
 def test_what_is_no_text_is_refused():
     images = TinyImages()

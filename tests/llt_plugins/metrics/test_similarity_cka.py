@@ -241,7 +241,7 @@ def test_tokens_cannot_be_mixed_but_compared():
     assert Cka(samples=20, inputs="plain").measure(context)[0].status == "ok"
     (layers,) = Cka(samples=20, inputs="plain", features="layers").measure(context)
     assert layers.details["layers"] == ["embed", "head"]
-    text = TaskDescription(modality="text", input_shape=(8,), outputs=4)
+    text = TaskDescription(modality="text", input_shape=(8,), outputs=4, padding=0)
     assert Cka().refuses(text) is None  # texts are mixed behind their embeddings
     assert Cka(inputs="plain").refuses(text) is None
 

@@ -198,7 +198,7 @@ def test_splits_are_named(metric):
     with pytest.raises(RequestError, match="'test' is empty"):
         metric().measure(context)
     assert metric(split="train").splits() == ("train",)
-    text = TaskDescription(modality="text", input_shape=(8,), outputs=4)
+    text = TaskDescription(modality="text", input_shape=(8,), outputs=4, padding=0)
     assert metric().refuses(text) is None
 
 

@@ -17,7 +17,7 @@ from llt_plugins.perturbations.mixup import Mixup
 from llt_plugins.tasks.digits import Digits
 
 SMALL = TaskDescription(modality="image", input_shape=(1, 8, 6), outputs=3)
-TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=9)
+TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=9, padding=0)
 
 
 def seeded(seed=0):

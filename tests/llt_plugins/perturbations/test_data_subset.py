@@ -93,5 +93,5 @@ def test_fractions_outside_zero_to_one_are_refused(fraction):
 
 def test_images_and_text_are_accepted():
     for modality in ("image", "text"):
-        task = TaskDescription(modality=modality, input_shape=(4,), outputs=3)
+        task = TaskDescription(modality=modality, input_shape=(4,), outputs=3, padding=0)
         assert DataSubset(fraction=0.5).refuses(task) is None

@@ -12,7 +12,7 @@ from llt_plugins.perturbations.label_noise import LabelNoise
 
 N, CLASSES = 20_000, 10
 IMAGES = TaskDescription(modality="image", input_shape=(1, 2, 2), outputs=CLASSES)
-TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=CLASSES)
+TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=CLASSES, padding=0)
 
 
 def seeded(seed=0):

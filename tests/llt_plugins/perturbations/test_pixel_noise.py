@@ -131,7 +131,7 @@ def test_seeds_differ(digits):
 
 def test_what_cannot_be_changed_is_refused():
     images = TaskDescription(modality="image", input_shape=(1, 2, 2), outputs=2)
-    text = TaskDescription(modality="text", input_shape=(8,), outputs=9)
+    text = TaskDescription(modality="text", input_shape=(8,), outputs=9, padding=0)
     assert PixelNoise(magnitude=1).refuses(images) is None
     assert "text" in PixelNoise(magnitude=1).refuses(text)
     assert "'dev'" in PixelNoise(magnitude=1, splits=("dev",)).refuses(images)

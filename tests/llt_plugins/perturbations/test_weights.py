@@ -13,7 +13,7 @@ from llt_plugins.perturbations.magnitude_prune import MagnitudePrune
 from llt_plugins.perturbations.quantise import Quantise
 from llt_plugins.perturbations.weight_noise import WeightNoise
 
-TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=9)
+TEXT = TaskDescription(modality="text", input_shape=(8,), outputs=9, padding=0)
 
 
 class Tied(nn.Module):
