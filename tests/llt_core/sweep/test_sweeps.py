@@ -268,6 +268,26 @@ def test_measurements_follow_their_models_at_once(sweep):
     assert all(place - at <= 4 for place, at in zip(pairs, last, strict=True))
 
 
+def test_what_another_driver_finished_meanwhile_is_taken_over(sweep, here):
+    class Other(Listener):
+        ended = 0
+
+        def finished(self, result):
+            Other.ended += 1
+            if Other.ended == 1:  # after the first model: another one does all the rest
+                sweep()
+
+    result = sweep(listener=Other())
+    assert origins(result).count("new") == 1
+    assert origins(result).count("cached") == Other.ended - 1 == 6 * 5 - 1
+    assert calls(here).count("norm") == 12
+
+
+def test_force_takes_nothing_over(sweep, here):
+    sweep(axes={})
+    assert set(origins(sweep(axes={}, force=True))) == {"new"}
+
+
 def test_pairs_of_a_family_read_each_model_once(sweep, here):
     sweep(models=3, metrics=["distance"])
     assert calls(here).count("read") == 6 * 3
