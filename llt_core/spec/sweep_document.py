@@ -139,8 +139,8 @@ def _check_keys(tree: Mapping[str, Any], document: Document) -> None:
             raise _no_table(f"profiles.{name}", profile, document, "profiles", name)
         for key in _TABLES:
             if key in profile and not isinstance(profile[key], Mapping):
-                path = f"profiles.{name}.{key}"
-                raise _no_table(path, profile[key], document, "profiles", name, key)
+                whole = f"profiles.{name}.{key}"
+                raise _no_table(whole, profile[key], document, "profiles", name, key)
     allowed = tuple(key for key in KEYS if key not in _NOT_IN_PROFILES)
     for path, table, known in (
         ((), tree, KEYS),

@@ -37,6 +37,9 @@ class CellResult:
 class Listener:
     """Hears of progress; the default ignores it. Command lines draw it."""
 
+    def noted(self, text: str) -> None:
+        """Hear of something the user may want to know before anything starts."""
+
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Hear which cells will be computed and how many were already there."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import llt_core
-from llt_core.errors import DataError, LltError
+from llt_core.errors import DataError, LltError, RequestError
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec, SweepSpec
 from llt_core.store import Store
@@ -281,6 +281,27 @@ def test_what_another_driver_finished_meanwhile_is_taken_over(sweep, here):
     assert origins(result).count("new") == 1
     assert origins(result).count("cached") == Other.ended - 1 == 6 * 5 - 1
     assert calls(here).count("norm") == 12
+
+
+def test_a_sweep_that_is_asked_for_in_part_says_so(sweep):
+    class Notes(Listener):
+        def noted(self, text):
+            heard.append(text)
+
+    heard = []
+    narrow = {**AXES, "temperature": {"field": "train.batch_size", "values": [8]}}
+    sweep(Notes(), name="grid", metrics=[])
+    sweep(Notes(), name="grid", metrics=["norm"])
+    assert heard == [], "nothing is left out"
+    sweep(Notes(), name="grid", metrics=["norm"], axes=narrow)
+    sweep(Notes(), name="grid", metrics=["norm"], axes=narrow)
+    (note,) = heard
+    assert "grid with 2 of its former 6 points" in note
+
+
+def test_a_request_beyond_all_bounds_is_refused_at_once(sweep):
+    with pytest.raises(RequestError, match="2,000,000,000 cells"):
+        sweep(axes={}, models=1_000_000_000, metrics=["norm"])
 
 
 def test_force_takes_nothing_over(sweep, here):
