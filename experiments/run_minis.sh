@@ -10,10 +10,14 @@
 #           (default: ../shared/tools), and files whose data cannot be had are skipped
 # LLT_STORE where results go (default: a temporary folder, removed at the end)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+self=$(realpath "$0")
+cd "$(dirname "$self")/.."
 
 export LLT=${LLT:-.venv/bin/llt}
-[ -x "$LLT" ] || LLT=$(command -v llt)
+if [ ! -x "$LLT" ] && ! LLT=$(command -v llt); then
+    echo "run_minis.sh: no llt, neither in .venv/bin nor on the PATH: set LLT to the command" >&2
+    exit 2
+fi
 
 if [ "${1:-}" = --one ]; then
     file=$2 start=$SECONDS
@@ -62,6 +66,6 @@ for file in "$@"; do
 done
 [ ${#files[@]} -gt 0 ] || exit 0
 began=$SECONDS code=0
-printf '%s\0' "${files[@]}" | xargs -0 -P "${LLT_JOBS:-$(nproc)}" -n 1 "$0" --one || code=1
+printf '%s\0' "${files[@]}" | xargs -0 -P "${LLT_JOBS:-$(nproc)}" -n 1 "$self" --one || code=1
 echo "== ${#files[@]} files in $((SECONDS - began)) s"
 exit $code

@@ -267,11 +267,25 @@ def execute(
     )
     asked = _sweep_record(spec, plan, command) if isinstance(spec, SweepSpec) else None
     if asked is not None and asked.name:
-        remember(engine.store, asked)
+        shrunk = _shrunk(remember(engine.store, asked), asked)
+        if shrunk:
+            engine.listener.noted(shrunk)
     results = tuple(engine.run(plan))
     if asked is not None:
         return SweepResult(results, store, tuple(observers.errors), sweep=asked)
     return RunResult(results, store, tuple(observers.errors))
+
+
+def _shrunk(old: SweepRecord | None, new: SweepRecord) -> str:
+    """Say how much of what was remembered by this name no longer is; empty if nothing is lost."""
+    cells = {*new.models, *new.measures}
+    if old is None or cells.issuperset((*old.models, *old.measures)):
+        return ""
+    kept = sum(cells.issuperset((*p.models, *p.measures)) for p in old.points)
+    return (
+        f"the store now remembers {new.name} with {kept} of its former {len(old.points)} points "
+        "as they were; nothing computed is lost, and --name keeps both"
+    )
 
 
 def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:

@@ -237,6 +237,42 @@ def test_a_wrong_request_is_told_without_a_traceback(
     assert "--device" in arguments or not (tmp_path / "llt-store").exists()
 
 
+def test_one_file_that_cannot_be_read_does_not_hide_the_other_sweeps(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "try.toml").write_text(
+        FILE.replace('metrics = ["train_loss", "test_accuracy", "cka"]', "")
+    )
+    assert main(["sweep", "try.toml", "--set", "models=1", "--quiet", *THREADS]) == 0
+    assert "over models" not in capsys.readouterr().out
+    (tmp_path / "llt-store" / "sweeps" / "broken.json").write_text("{")
+    assert main(["status"]) == 0
+    text = words(capsys.readouterr().out)
+    assert "try 4/4 4/4" in text
+    assert "broken: cannot be read" in text
+    assert main(["status", "--json"]) == 0
+    assert [facts["sweep"] for facts in json.loads(capsys.readouterr().out)] == ["broken", "try"]
+
+
+def test_a_varied_seed_and_a_varied_component_are_told_apart(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    text = 'task = "digits"\nmetrics = ["train_loss"]\ntrain.epochs = 1\ntrain.batch_size = 256\n'
+    axes = 'seed = [3, 5]\narchitecture = ["mlp:width=4,depth=1", "mlp:width=8,depth=1"]\n'
+    (tmp_path / "seeds.toml").write_text(f"{text}[axes]\n{axes}")
+    assert main(["sweep", "seeds.toml", "--quiet", *THREADS]) == 0
+    table = capsys.readouterr().out
+    assert "mlp:width=4,depth=1" in table
+    assert "over models" not in table
+    assert main(["results", "--sweep", "seeds", "--task", "digits"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:2] == ["seed", "architecture"]
+    assert lines[0].split()[-2:] == ["seeds", "cell"]
+    first = lines[1].split()
+    assert first[:2] == ["3", "mlp:width=4,depth=1"]
+    assert first[-2] == "3"
+
+
 def test_interrupted_and_gone_on_with(llt, tmp_path):
     (tmp_path / "long.toml").write_text(FILE)
     slow = ("sweep", "long.toml", "--set", "axes.load.values=[8]", *THREADS, "--store", "s")

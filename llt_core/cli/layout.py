@@ -61,20 +61,19 @@ def fitted(
     whole
         Columns whose cells take one line each, as long as there is room for anything else.
     """
-    held, kept = list(rows), list(columns)
+    held, kept = list(rows), list(range(len(columns)))  # places: two columns may be called alike
     for name in (None, *spare):
-        kept = [column for column in kept if column != name]
+        kept = [place for place in kept if columns[place] != name]
         table = edgeless()
-        for column in kept:
+        for column in (columns[place] for place in kept):
             table.add_column(
                 column,
                 justify="right" if column in right else "left",
                 no_wrap=column in whole,
                 overflow="ellipsis" if column in whole else "fold",
             )
-        places = [columns.index(column) for column in kept]
         for row in held:
-            table.add_row(*(row[place] for place in places))
+            table.add_row(*(row[place] for place in kept))
         unbounded = console.options.update(max_width=10_000)
         if console.measure(table, options=unbounded).maximum <= console.width:
             break

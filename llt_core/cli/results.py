@@ -50,12 +50,11 @@ def command(
     root = store_root(store)
     opened = Store(root, create=False)
     asked = None if sweep is None else recall(opened, sweep)
-    found = records(opened)
+    found = [r for r in records(opened) if _matches(r.composition["task"]["name"], task)]
     table = [
         row
         for row in (rows(found) if asked is None else sweep_rows(asked, found))
-        if _matches(row["task"], task)
-        and (_matches(row["metric"], metric) or row["name"] == metric)
+        if _matches(row["metric"], metric) or row["name"] == metric
     ]
     if asked is None:
         table = _in_order(table)
@@ -137,7 +136,7 @@ def _print_sweep(
     console = wide_console()
     shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
     short = short_fields(fields)
-    columns = (*short.values(), *COLUMNS[3:])
+    columns = (*short.values(), *COLUMNS[3:-2], "seeds", "cell")  # the seed itself may vary
     lines = []
     for row in shown:
         varied = ("–" if row[field] is None else f"{row[field]}" for field in fields)

@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, store_option
+from llt_core.errors import LltError
 from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.sweeps import CellState, SweepRecord, last_failure, names, recall, state
@@ -34,7 +35,7 @@ def command(sweep: str | None, store: str | None, as_json: bool) -> int:
     """
     opened = Store(store_root(store), create=False)
     if sweep is None:
-        found = [_facts(recall(opened, name), opened) for name in names(opened)]
+        found = [_overview(name, opened) for name in names(opened)]
         if as_json:
             print(json.dumps(found, indent=1))
         else:
@@ -47,6 +48,14 @@ def command(sweep: str | None, store: str | None, as_json: bool) -> int:
     else:
         _print_one(facts)
     return 0
+
+
+def _overview(name: str, store: Store) -> dict[str, Any]:
+    """Return the facts of one sweep; one whose file cannot be read does not hide the others."""
+    try:
+        return _facts(recall(store, name), store)
+    except LltError as error:
+        return {"sweep": name, "error": error.what, "file": error.where}
 
 
 def _facts(sweep: SweepRecord, store: Store) -> dict[str, Any]:
@@ -112,8 +121,15 @@ def _print_all(found: list[dict[str, Any]], store: Store) -> None:
             escape(facts["title"]),
         ]
         for facts in found
+        if "error" not in facts
     ]
-    console.print(fitted(console, columns, rows, spare=("title", "planned"), right=columns[1:5]))
+    if rows:
+        table = fitted(console, columns, rows, spare=("title", "planned"), right=columns[1:5])
+        console.print(table)
+    for facts in found:
+        if "error" in facts:
+            text = f"[red]{escape(facts['sweep'])}[/]: cannot be read: {escape(facts['file'])}"
+            console.print(text, highlight=False, soft_wrap=True)
 
 
 def _print_one(facts: dict[str, Any]) -> None:

@@ -31,6 +31,10 @@ class SweepProgress(ProgressListener):
         self._time_left = ""
         self._overall: TaskID | None = None
 
+    def noted(self, text: str) -> None:
+        """Say it, on quiet runs too."""
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Start drawing if there is anything to compute."""
         self._left = {planned.digest: planned for planned in todo}

@@ -41,7 +41,9 @@ def print_sweep(result: SweepResult, every: bool = False) -> None:
     ]
     if names:
         console.print(fitted(console, headings, lines, right=tuple(short.values())))
-        console.print("mean ± standard error over models (jackknife)", style="dim", highlight=False)
+        several = any(len(point.models) > 1 for point in result.sweep.points)
+        footer = "mean ± standard error over models (jackknife)"
+        console.print(footer if several else "one model a point", style="dim", highlight=False)
     print_notes(console, result, most=MOST_FAILURES)
     counts = Counter(cell.origin for cell in result.results)
     told = ", ".join(f"{count} {origin}" for origin, count in counts.items())

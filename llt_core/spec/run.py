@@ -62,6 +62,8 @@ class Named(_Request):
             return value
         if isinstance(value, str):
             return cls.parse(value)
+        if not isinstance(value, Mapping):
+            raise RequestError(f"cannot read {value!r}", expected="a name, or a table with a name")
         rest = dict(value)
         if "name" not in rest:
             raise RequestError(f"no name in {value!r}", expected="{'name': …, parameter: value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -145,14 +146,22 @@ class Axis(_Part):
     def _scalars(self) -> Iterable[Any]:
         if self.values is not None:
             return self.values
-        if self.range is not None:
-            found = self.range.values()
-        elif self.geomspace is not None:
-            found = self.geomspace.geometric()
-        else:
-            assert self.logspace is not None
-            found = self.logspace.powers()
+        try:
+            found = self._computed()
+            finite = all(map(math.isfinite, found))
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise ValueError("a value, or their number, is beyond what a float holds")
         return [round(value) for value in found] if self.integer else found
+
+    def _computed(self) -> list[int | float]:
+        if self.range is not None:
+            return self.range.values()
+        if self.geomspace is not None:
+            return self.geomspace.geometric()
+        assert self.logspace is not None
+        return self.logspace.powers()
 
 
 def written_out(axes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -81,7 +81,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, list[tuple[str, st
             next_step=f"remove the include of {path.name} in {above[-1].name}",
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark first
         tree = tomllib.loads(text)
     except FileNotFoundError as error:
         raise RequestError(
@@ -137,6 +137,10 @@ def _check_keys(tree: Mapping[str, Any], document: Document) -> None:
     for name, profile in profiles.items():
         if not isinstance(profile, Mapping):
             raise _no_table(f"profiles.{name}", profile, document, "profiles", name)
+        for key in _TABLES:
+            if key in profile and not isinstance(profile[key], Mapping):
+                whole = f"profiles.{name}.{key}"
+                raise _no_table(whole, profile[key], document, "profiles", name, key)
     allowed = tuple(key for key in KEYS if key not in _NOT_IN_PROFILES)
     for path, table, known in (
         ((), tree, KEYS),
@@ -200,8 +204,8 @@ def _without_rivals(
         rivals = [set(SOURCES) | {"integer"}] if set(SOURCES) & set(new) else []
         rivals += [{"field", "fields"}] if {"field", "fields"} & set(new) else []
         return {key: value for key, value in old.items() if not any(key in r for r in rivals)}
-    if inside in (("task",), ("architecture",)) and new.get("name", old["name"]) != old["name"]:
-        return {}
+    if inside in (("task",), ("architecture",)) and "name" in new:
+        return old if old.get("name", new["name"]) == new["name"] else {}
     return old
 
 

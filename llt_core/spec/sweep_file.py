@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="SweepSpec")
 Checked = TypeVar("Checked")
 
+_WHOLE = ("task", "architecture")
+"""Components that an axis, a key or a change can replace as a whole."""
 _DEPTH = {"metric": 3, "perturbation": 3, "task": 2, "architecture": 2, "train": 2}
 
 
@@ -63,6 +65,14 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
         where = (
             "--set" if path in changes else document.where("set", *path.split("."), profile=profile)
         )
+        over = path.partition(".")[0]
+        if over != path and over in _WHOLE and over in spec.fields:
+            raise RequestError(
+                f"{path} is set, but an axis puts a whole {over} in its place",
+                where=where,
+                expected="a field the axis leaves alone",
+                next_step="write it into the values of the axis",
+            )
         base = _assigned(base, path, value, where)
     return spec.model_copy(update={"base": base})
 
@@ -117,7 +127,7 @@ def _base(keys: Mapping[str, Any], document: Document, profile: str) -> RunSpec:
             expected='task = "digits" (see llt list-plugins --kind task)',
         )
     found = dict(keys)
-    for key in ("task", "architecture"):
+    for key in _WHOLE:
         if key in found:
             found[key] = located(Named.of, found[key], document, key)
     for key in ("perturbations", "metrics"):

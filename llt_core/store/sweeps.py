@@ -62,8 +62,10 @@ class SweepRecord(BaseModel):
         return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
 
 
-def remember(store: Store, sweep: SweepRecord) -> None:
+def remember(store: Store, sweep: SweepRecord) -> SweepRecord | None:
     """Write the file of a sweep, unless it is there already and says the same.
+
+    Returns what was remembered by this name so far, if it could be read.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def remember(store: Store, sweep: SweepRecord) -> None:
         old = None
     same = {"planned": "", "command": ""}
     if old is not None and old.model_copy(update=same) == sweep.model_copy(update=same):
-        return
+        return old
     path = _file(store, sweep.name)
     try:
         path.parent.mkdir(exist_ok=True)
@@ -88,6 +90,7 @@ def remember(store: Store, sweep: SweepRecord) -> None:
             expected="a store that can be written",
             next_step="--store DIR, or set LLT_STORE",
         ) from error
+    return old
 
 
 def recall(store: Store, name: str) -> SweepRecord:
@@ -143,8 +146,9 @@ def last_failure(store: Store, digest: str) -> Failure | None:
 def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return one flat dictionary per measurement of a sweep, the varied fields first.
 
-    They are called as in the sweep file. A measurement that several grid points share, because
-    a field does not matter to it, has no value in the fields on which these differ.
+    They are called as in the sweep file, and say what it says: of a whole component more than
+    the name. A measurement that several grid points share, because a field does not matter to
+    it, has no value of its own in the fields on which these differ.
     """
     values: dict[str, dict[str, Any]] = {}
     for point in sweep.points:
@@ -158,11 +162,15 @@ def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, 
     return [
         {
             **dict.fromkeys(sweep.fields),
-            **{field: scalar(value) for field, value in values[row["digest"]].items()},
             **row,
+            **{f: _scalar(v) for f, v in values[row["digest"]].items() if v is not None},
         }
         for row in rows(mine)
     ]
+
+
+def _scalar(value: Any) -> Any:
+    return scalar(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
 def _file(store: Store, name: str) -> Path:

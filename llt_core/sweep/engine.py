@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any, Literal
 
 from llt_core.interfaces import Executor, FailureKind, Job, Outcome, Progress
 from llt_core.plugins.observers import Observers
-from llt_core.spec import ComputeSettings, MeasureCell
+from llt_core.spec import ComputeSettings
 from llt_core.store import Failure, Record, Store
 from llt_core.sweep.plan import Plan, PlannedCell
+from llt_core.sweep.waiting import Waiting, models_of
 
 Origin = Literal["cached", "new", "failed", "blocked"]
 TRAIN_ENTRY = "llt_core.work.worker:train"
@@ -36,6 +36,9 @@ class CellResult:
 
 class Listener:
     """Hears of progress; the default ignores it. Command lines draw it."""
+
+    def noted(self, text: str) -> None:
+        """Hear of something the user may want to know before anything starts."""
 
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Hear which cells will be computed and how many were already there."""
@@ -92,9 +95,7 @@ class Engine:
                 self._results[planned.digest] = CellResult(planned, "cached", record)
         self.listener.planned(list(todo.values()), len(plan.cells) - len(todo))
         if todo:
-            for task in {
-                id(planned.parts.task): planned.task for planned in todo.values()
-            }.values():
+            for task in {id(p.parts.task): p.task for p in todo.values()}.values():
                 task.prepare(self.data_root)
             self._ready_store(todo)
             try:
@@ -118,15 +119,19 @@ class Engine:
     def _work(self, plan: Plan, todo: dict[str, PlannedCell]) -> None:
         """Keep the executor busy: measurements whose models exist first, then the next model."""
         trains = deque(train for train in plan.in_order() if train.digest in todo)
-        waiting = _Waiting(_groups([m for m in plan.measures if m.digest in todo]), todo)
+        waiting = Waiting([m for m in plan.measures if m.digest in todo], todo)
         running = 0
         while True:
             while running < max(1, self.executor.capacity()) and (waiting.ready or trains):
                 if waiting.ready:
                     running += self._release(waiting.ready.popleft(), plan)
                 else:
-                    self._submit(TRAIN_ENTRY, [trains.popleft()], plan)
-                    running += 1
+                    train = trains.popleft()
+                    if self._found(train):
+                        waiting.ended(train.digest)
+                    else:
+                        self._submit(TRAIN_ENTRY, [train], plan)
+                        running += 1
             if not running:
                 return
             for outcome in self.executor.poll():
@@ -134,12 +139,21 @@ class Engine:
                 for planned in self._settle(outcome):
                     waiting.ended(planned.digest)
 
+    def _found(self, planned: PlannedCell) -> bool:
+        """Take a cell from the store if another process has finished it meanwhile."""
+        record = None if self.force else self.store.read(planned.digest)
+        if record is None or not _usable(self.store, planned.digest, record):
+            return False
+        self._finish(CellResult(planned, "cached", record))
+        return True
+
     def _release(self, group: list[PlannedCell], plan: Plan) -> int:
-        """Submit one group, less what is blocked because a model it reads does not exist."""
-        lost = {digest: why for digest in _models(*group) if (why := self._lost(digest))}
+        """Submit what is left of a group, less what is blocked by a model that does not exist."""
+        group = [planned for planned in group if not self._found(planned)]
+        lost = {digest: why for digest in models_of(*group) if (why := self._lost(digest))}
         ready = []
         for planned in group:
-            gone = [digest for digest in _models(planned) if digest in lost]
+            gone = [digest for digest in models_of(planned) if digest in lost]
             if gone:
                 message = f"not measured: {plan[gone[0]].label} {lost[gone[0]]}"
                 self._finish(CellResult(planned, "blocked", message=message))
@@ -170,7 +184,7 @@ class Engine:
                 for planned in cells
             ],
             "models": {
-                digest: plan[digest].cell.model_dump(mode="json") for digest in _models(*cells)
+                digest: plan[digest].cell.model_dump(mode="json") for digest in models_of(*cells)
             },
             "store": str(self.store.root),
             "data_root": str(self.data_root),
@@ -239,31 +253,6 @@ class Engine:
         self.observers.notify("llt_sweep_finished", summary={"cells": counts, "seconds": seconds})
 
 
-class _Waiting:
-    """Groups of measurements, each released when the last model it reads has ended."""
-
-    def __init__(self, groups: list[list[PlannedCell]], todo: Container[str]) -> None:
-        self.ready: deque[list[PlannedCell]] = deque()
-        self._left: list[tuple[list[PlannedCell], set[str]]] = []
-        self._readers: dict[str, list[int]] = {}
-        for group in groups:
-            pending = {digest for digest in _models(*group) if digest in todo}
-            if not pending:
-                self.ready.append(group)
-                continue
-            for digest in pending:
-                self._readers.setdefault(digest, []).append(len(self._left))
-            self._left.append((group, pending))
-
-    def ended(self, digest: str) -> None:
-        """Hear that a cell ended, well or not."""
-        for index in self._readers.pop(digest, ()):
-            group, pending = self._left[index]
-            pending.discard(digest)
-            if not pending:
-                self.ready.append(group)
-
-
 def missing(plan: Plan, store: Store | None, force: bool = False) -> dict[str, PlannedCell]:
     """Return the cells that must be computed, by digest, models first; change nothing.
 
@@ -281,7 +270,7 @@ def look(
         return {planned.digest: planned for planned in plan.cells}, {}
     records = {m.digest: r for m in plan.measures if (r := store.read(m.digest)) is not None}
     measures = {m.digest: m for m in plan.measures if m.digest not in records}
-    needed = {digest for m in measures.values() for digest in _models(m)}
+    needed = {digest for m in measures.values() for digest in models_of(m)}
     needed |= {digest for p in plan.points if not p.measures for digest in p.trains}
     trains: dict[str, PlannedCell] = {}
     for train in plan.trains:
@@ -305,23 +294,3 @@ def _usable(store: Store, digest: str, record: Record | None) -> bool:
             if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
                 return True
     return False
-
-
-def _models(*cells: PlannedCell) -> tuple[str, ...]:
-    """Return the digests that measure cells read, each once (train cells read none)."""
-    found = [d for c in cells if isinstance(c.cell, MeasureCell) for d in c.cell.models]
-    return tuple(dict.fromkeys(found))
-
-
-def _groups(measures: list[PlannedCell]) -> list[list[PlannedCell]]:
-    """Gather measurements that share loads and forward passes.
-
-    All that read one and the same model go together, and so do all pairs and sets of one
-    family: K models then cost K loads and K passes, not K².
-    """
-    groups: dict[tuple[str, tuple[str, ...]], list[PlannedCell]] = {}
-    for planned in measures:
-        models = _models(planned)
-        key = (planned.family, models if len(models) == 1 else ())
-        groups.setdefault(key, []).append(planned)
-    return list(groups.values())

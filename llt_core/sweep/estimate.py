@@ -97,7 +97,8 @@ class Estimator:
         if unit is None or isinstance(planned.cell, MeasureCell):
             return unit
         recipe = planned.parts.recipe
-        past = self._epochs.get(_course(planned.composition)) if recipe.early_stop else None
+        sooner = recipe.early_stop or recipe.max_steps or recipe.stop_at_loss is not None
+        past = self._epochs.get(_course(planned.composition)) if sooner else None
         return unit * (median(past) if past else recipe.epochs)
 
     def _unit(self, planned: PlannedCell, work: str) -> float | None:
@@ -217,11 +218,15 @@ def _work(composition: Composition) -> str:
 
 
 def _course(composition: Composition) -> str:
-    """Name what decides when training stops early."""
+    """Name what decides after how many epochs training ends; old records lack some settings."""
     train = composition["train"]
     stops = {key: value for key, value in train.items() if key.startswith("early_stop")}
-    stops["epochs"] = train["epochs"]
-    return repr([composition["task"]["name"], composition["architecture"]["name"], stops])
+    stops |= {key: train.get(key) for key in ("epochs", "max_steps", "stop_at_loss")}
+    parts = [composition["task"]["name"], composition["architecture"]["name"], stops]
+    if stops["max_steps"] is not None:  # how many epochs these are
+        parts += [train["batch_size"], train.get("batch_unit", "examples")]
+        parts += [composition["task"], composition["perturbations"]]
+    return repr(parts)
 
 
 def _network(composition: Composition) -> str:

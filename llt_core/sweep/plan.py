@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
-from llt_core.errors import LltError
+from llt_core.errors import LltError, RequestError
 from llt_core.interfaces import Metric, Task
 from llt_core.plugins import Catalogue
 from llt_core.spec import (
@@ -24,6 +24,9 @@ from llt_core.spec import (
 from llt_core.spec.naming import label
 from llt_core.spec.sweep import short_fields
 from llt_core.sweep.compose import Composer, Composition, Part
+
+MOST_CELLS = 10_000_000
+"""Cells of one plan: more is a slip of the pen, and would take hours to plan."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class _Planner:
 
     def plan(self, points: Iterable[Point]) -> Plan:
         points = tuple(points)
+        _check_size(points)
         short = short_fields(points[0].values)
         planned = []
         for point in points:
@@ -215,6 +219,17 @@ class _Planner:
                 task.prepare(self._data_root)
                 self._data[key] = task.fingerprint(self._data_root)
         return self._data[key]
+
+
+def _check_size(points: Iterable[Point]) -> None:
+    count = sum(p.spec.models * (1 + len(p.spec.metrics)) for p in points)
+    if count > MOST_CELLS:
+        raise RequestError(
+            f"the request comes to {count:,} cells, or more",
+            where="models",
+            expected=f"at most {MOST_CELLS:,}",
+            next_step="fewer models, or fewer grid points",
+        )
 
 
 def _full(composition: Composition, seeds: list[int]) -> dict[str, Any]:

@@ -29,6 +29,12 @@ def test_a_table_gives_up_spare_columns_one_after_the_other():
     assert narrow[2].startswith("loss [noisy]")
 
 
+def test_two_columns_may_be_called_alike():
+    console = Console(file=io.StringIO(), width=40)
+    console.print(fitted(console, ("seed", "metric", "seed"), [("1", "norm", "1+2")]))
+    assert console.file.getvalue().splitlines()[1].split() == ["1", "norm", "1+2"]
+
+
 def test_a_table_too_narrow_for_what_is_needed_folds():
     lines = printed(18, spare=("sec", "n"), whole=("value",))
     assert max(map(len, lines)) <= 18

@@ -118,6 +118,9 @@ def test_computed_values_have_no_digits_that_machines_disagree_on():
         ({"range": [1, 4]}, "3 numbers"),
         ({"range": [1, 4, -1]}, "does not lead"),
         ({"range": [0, 1, 1e-9]}, "at most"),
+        ({"range": [0, 1, 1e-320]}, "beyond what a float holds"),
+        ({"logspace": [1, 400, 3]}, "beyond what a float holds"),
+        ({"geomspace": [1e-300, 1e300, 3]}, "beyond what a float holds"),
         ({"geomspace": [0, 4, 3]}, "positive"),
         ({"geomspace": [1, 4, 1]}, "greater than or equal to 2"),
         ({"values": [1], "kind": "pressure"}, "'load' or 'temperature'"),
@@ -358,6 +361,10 @@ def test_whole_components_can_vary():
         ('task = "digits"\n[axes.a]\nfield = "seed"\nvalues = [1]\n'
          '[axes.b]\nfield = "seed"\nvalues = [2]', "seed is varied by two axes", None),
         ('task = "digits"\n[profiles]\nmini = 3', "a table: [profiles.mini]", 3),
+        ('task = "digits"\n[profiles.mini]\nset = 3', "a table: [profiles.mini.set]", 3),
+        ('task = "digits"\n[profiles.mini]\naxes = [1]', "a table: [profiles.mini.axes]", 3),
+        ("task = 3", "a name, or a table with a name", 1),
+        ('task = "digits"\nmetrics = [3]', "a name, or a table with a name", 2),
         ('task = "digits"\n"axes" = "x"', "a table: [axes]", 2),
     ],
 )  # fmt: skip
@@ -393,6 +400,34 @@ def test_files_that_are_no_toml(tmp_path, content, says):
         SweepSpec.read(tmp_path / "gone.toml")
     with pytest.raises(RequestError, match="cannot read"):
         SweepSpec.read(tmp_path)
+
+
+def test_a_mark_of_the_byte_order_is_no_content(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + SHORTEST.encode())
+    assert len(SweepSpec.read(path).points()) == 6
+
+
+def test_parameters_below_a_name_stay(read):
+    base = "[architecture]\nwidth = 3\n[task]\nverify = false\n"
+    spec = read('include = "base.toml"\ntask = "digits"\narchitecture = "mlp"\n', base=base)
+    assert spec.base.architecture == Named(name="mlp", parameters={"width": 3})
+    assert spec.base.task == Named(name="digits", parameters={"verify": False})
+
+
+def test_values_that_are_no_component_are_told():
+    spec = SweepSpec.of(task="digits", axes={"architecture": [3]})
+    with pytest.raises(RequestError, match="cannot read 3"):
+        spec.points()
+
+
+@pytest.mark.parametrize("where", ["--set", "line 3"])
+def test_what_an_axis_would_put_aside_is_refused(read, where):
+    text = 'task = "digits"\n[set]\narchitecture.width = 3\n[axes]\narchitecture = ["mlp"]\n'
+    changes = {"architecture.width": 3} if where == "--set" else {}
+    with pytest.raises(RequestError, match="puts a whole architecture in its place") as caught:
+        read(text, changes=changes)
+    assert where in caught.value.where
 
 
 def test_a_field_that_leads_nowhere_names_its_axis():

@@ -109,4 +109,8 @@ def test_rows_come_by_point_with_the_varied_fields_first(record):
     assert [row["digest"] for row in found] == order
     assert [list(row)[:2] for row in found] == [["x", "train.milestones"]] * 2
     assert [row["x"] for row in found] == [None, 2], "the first is the same at both points"
-    assert found[0]["train.milestones"] == "0.5 0.75", "what the record says goes first"
+    assert found[0]["train.milestones"] == "0.5", "what the sweep says goes first"
+    one = SweepPoint(values={"architecture": "mlp:width=4"}, models=(), measures=(order[0],))
+    two = SweepPoint(values={"architecture": {"name": "mlp"}}, models=(), measures=(order[1],))
+    found = sweep_rows(sweep(points=(one, two), fields=("architecture",)), records)
+    assert [row["architecture"] for row in found] == ["mlp:width=4", '{"name": "mlp"}']

@@ -335,6 +335,28 @@ def test_estimates_come_from_cells_like_these(run, here):
     assert guessed.seconds == pytest.approx(known.seconds), "one batch size tells of no other"
 
 
+@pytest.mark.parametrize("stop", [{"max_steps": 4}, {"stop_at_loss": 100.0}])
+def test_estimates_know_that_training_ends_early(run, here, stop):
+    def cells(**train):
+        spec = RunSpec(
+            task=Named.of("file_task"),
+            architecture=Named.of("mlp:width=4,depth=1"),
+            train={"epochs": 20, "batch_size": 16, **train},
+            seed=10,
+        )
+        return make_plan(spec, Catalogue.discover(), here).cells
+
+    run(train={"epochs": 20, "batch_size": 16, **stop})
+    past = list(records(Store(here / "store")))
+    (seconds,) = {record.seconds for record in past}
+    assert len(past[0].history) == 1
+    assert estimate(cells(**stop), past).seconds == pytest.approx(seconds)
+    assert estimate(cells(), past).seconds == pytest.approx(20 * seconds)
+    if "max_steps" in stop:  # at another batch size, as many steps are other epochs
+        half = estimate(cells(**stop, batch_size=8), past).seconds
+        assert half == pytest.approx(20 * seconds)
+
+
 OBSERVER = """
 from llt_core.plugins import hookimpl
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import llt_core
-from llt_core.errors import DataError, LltError
+from llt_core.errors import DataError, LltError, RequestError
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec, SweepSpec
 from llt_core.store import Store
@@ -266,6 +266,47 @@ def test_measurements_follow_their_models_at_once(sweep):
     pairs = [place for place, c in enumerate(log.ended) if c.label.startswith("distance")]
     last = [max(ended.index(d) for d in log.ended[place].cell.models) for place in pairs]
     assert all(place - at <= 4 for place, at in zip(pairs, last, strict=True))
+
+
+def test_what_another_driver_finished_meanwhile_is_taken_over(sweep, here):
+    class Other(Listener):
+        ended = 0
+
+        def finished(self, result):
+            Other.ended += 1
+            if Other.ended == 1:  # after the first model: another one does all the rest
+                sweep()
+
+    result = sweep(listener=Other())
+    assert origins(result).count("new") == 1
+    assert origins(result).count("cached") == Other.ended - 1 == 6 * 5 - 1
+    assert calls(here).count("norm") == 12
+
+
+def test_a_sweep_that_is_asked_for_in_part_says_so(sweep):
+    class Notes(Listener):
+        def noted(self, text):
+            heard.append(text)
+
+    heard = []
+    narrow = {**AXES, "temperature": {"field": "train.batch_size", "values": [8]}}
+    sweep(Notes(), name="grid", metrics=[])
+    sweep(Notes(), name="grid", metrics=["norm"])
+    assert heard == [], "nothing is left out"
+    sweep(Notes(), name="grid", metrics=["norm"], axes=narrow)
+    sweep(Notes(), name="grid", metrics=["norm"], axes=narrow)
+    (note,) = heard
+    assert "grid with 2 of its former 6 points" in note
+
+
+def test_a_request_beyond_all_bounds_is_refused_at_once(sweep):
+    with pytest.raises(RequestError, match="2,000,000,000 cells"):
+        sweep(axes={}, models=1_000_000_000, metrics=["norm"])
+
+
+def test_force_takes_nothing_over(sweep, here):
+    sweep(axes={})
+    assert set(origins(sweep(axes={}, force=True))) == {"new"}
 
 
 def test_pairs_of_a_family_read_each_model_once(sweep, here):
