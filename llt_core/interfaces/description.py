@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 Modality = Literal["image", "text"]
 
@@ -27,7 +27,7 @@ class TaskDescription(BaseModel):
         Number of classes (images) or size of the vocabulary (text).
     padding
         Number of the token that fills short sequences up, to be ignored wherever it stands;
-        every text has one, images have None.
+        None where nothing is filled up.
     loss
         Name of the loss, for tables and reports.
     splits
@@ -42,9 +42,3 @@ class TaskDescription(BaseModel):
     padding: int | None = None
     loss: str = "cross_entropy"
     splits: tuple[str, ...] = ("train", "test")
-
-    @model_validator(mode="after")
-    def _texts_are_padded(self) -> Self:
-        if self.modality == "text" and self.padding is None:
-            raise ValueError("a task of texts says which token is padding")
-        return self

@@ -81,7 +81,9 @@ def _scorable(context: MeasureContext, terms: Tensor, batch: Batch) -> tuple[Ten
     described, batch = context.task.describe(), batch.to("cpu")
     if described.modality != "text":
         return terms, batch
-    following = batch.targets[batch.targets != described.padding]
+    following = batch.targets.flatten()
+    if described.padding is not None:
+        following = following[following != described.padding]
     return terms[None], replace(batch, targets=following[None])
 
 

@@ -46,7 +46,14 @@ class Texts:
         self._decode: Callable[[Sequence[int]], str] = texts.decode
         self.references: list[str] = list(texts.references(torch.arange(len(self._examples))))
         described = context.task.describe()
-        self._padding = 0 if described.padding is None else described.padding
+        if described.padding is None:
+            raise RequestError(
+                "the task names no padding, which translations of unequal length need",
+                where=f"{type(context.task).__name__}.describe()",
+                expected="padding: the number of a token",
+                next_step="leave out what needs translations",
+            )
+        self._padding = described.padding
         self._longest = described.input_shape[0]
         self._lengths = torch.cat(
             [

@@ -321,3 +321,25 @@ def test_what_cannot_be_compared_is_refused():
 def test_mixed_texts_cost_two_passes():
     described = TASK.describe()
     assert Cka().cost(described) == 2 * Cka(inputs="plain").cost(described)
+
+
+class Unpadded(TinyTexts):
+    """Texts of one length, so that nothing is filled up."""
+
+    def describe(self):
+        return super().describe().model_copy(update={"padding": None})
+
+
+def test_texts_that_need_no_padding_are_scored_and_not_translated():
+    task, everything = Unpadded(), TASK.tiny()
+    test = everything["test"]
+    lengths = torch.tensor([test.batch(torch.tensor([row])).weight for row in range(len(test))])
+    alike = test.subset((lengths == lengths.mode().values).nonzero().squeeze(1))
+    splits = everything | {"test": alike}
+    models = tuple(small_translator(TASK.describe(), seed) for seed in range(2))
+    found, same = (
+        PredictionChurn().measure(MeasureContext(one, models, splits)) for one in (task, TASK)
+    )
+    assert found == same
+    with pytest.raises(RequestError, match="names no padding"):
+        Bleu().measure(MeasureContext(task, models[:1], splits))
