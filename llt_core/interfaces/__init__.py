@@ -11,6 +11,7 @@ from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.interfaces.examples import BatchUnit, Examples, TensorExamples
 from llt_core.interfaces.executor import (
+    THREADS_VARIABLE,
     Executor,
     FailureKind,
     Job,
@@ -35,6 +36,7 @@ from llt_core.interfaces.values import Batch, Measurement, Quantity, Status, for
 from llt_core.kinds import Kind
 
 __all__ = [
+    "THREADS_VARIABLE",
     "Architecture",
     "Batch",
     "BatchUnit",

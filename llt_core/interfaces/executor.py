@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from llt_core.errors import LltError
 from llt_core.interfaces.component import Component
 from llt_core.kinds import Kind
 
-FailureKind = Literal["code", "request", "out_of_memory", "timeout", "killed"]
-"""Why a job failed. Only causes outside the code (the last three) are worth a retry."""
+FailureKind = Literal["code", "request", "storage", "out_of_memory", "timeout", "killed"]
+"""Why a job failed: a bug, a wrong request, a store that cannot be written (a full disk), or a
+cause outside all of these. Only the last three are worth a retry."""
+
+THREADS_VARIABLE = "LLT_THREADS"
+"""Environment variable by which an executor tells its workers how many CPU threads to use."""
 
 
 @dataclass(frozen=True)
 class Job:
     """A function to call in some process: ``entry`` is ``module:function``.
 
-    ``payload`` is JSON, so a job can cross any process boundary. The function is called
-    as ``function(payload, report)`` and returns JSON.
+    ``payload`` is JSON, except that it may hold ``bytes`` where the executor does not share
+    files, so a job can cross any process boundary. The function is called as
+    ``function(payload, report)`` and returns the like. ``id`` is free again once the outcome
+    has been told.
     """
 
     id: str
@@ -55,13 +63,48 @@ Report = Callable[[Progress], None]
 
 
 class Executor(Component):
-    """Runs jobs, here or elsewhere; knows nothing of what they compute."""
+    """Runs jobs, here or elsewhere; knows nothing of what they compute.
+
+    The driver calls :meth:`start` once, then :meth:`submit` while fewer than :meth:`capacity`
+    jobs are on their way, and :meth:`poll` until all have ended; at the end, however it comes,
+    :meth:`close`. All from one thread.
+
+    An executor whose jobs share the machine with each other sets :data:`THREADS_VARIABLE` in
+    their environment, so that together they use no more threads than there are cores.
+
+    Attributes
+    ----------
+    outlives_driver
+        Whether jobs go on when the driver is gone. Then :meth:`handles` and :meth:`attach`
+        let another driver take them over.
+    """
 
     kind: ClassVar[Kind] = "executor"
+    outlives_driver: ClassVar[bool] = False
+
+    @property
+    def shares_files(self) -> bool:
+        """Whether jobs see the driver's store and data under the same paths."""
+        return True
+
+    def start(self, workspace: Path) -> None:
+        """Get ready for jobs.
+
+        Parameters
+        ----------
+        workspace
+            A folder for the executor's own files, the same for all drivers of one store. It
+            need not exist yet.
+
+        Raises
+        ------
+        RequestError
+            Something is missing that jobs need: a cluster, a command, an extra.
+        """
 
     @abstractmethod
     def capacity(self) -> int:
-        """Return how many jobs can run at once."""
+        """Return how many jobs may be on their way at once, waiting ones included."""
 
     @abstractmethod
     def submit(self, job: Job, report: Report) -> None:
@@ -69,11 +112,30 @@ class Executor(Component):
 
     @abstractmethod
     def poll(self, timeout: float | None = None) -> list[Outcome]:
-        """Wait up to ``timeout`` seconds for jobs to end and return how they did."""
+        """Wait up to ``timeout`` seconds for a job to end; return how those did that have ended.
+
+        Returns at once when no job is on its way. None: wait until one ends. An interruption
+        of the driver may end the wait early.
+        """
 
     @abstractmethod
     def cancel(self) -> None:
-        """Drop what waits and stop what runs; finished work stays finished."""
+        """Drop what waits and stop what runs, now; finished work stays finished."""
+
+    def close(self) -> None:
+        """Let go of everything: processes, connections. Jobs that outlive the driver go on."""
+
+    def handles(self) -> Mapping[str, str]:
+        """Return a durable name for each job on its way that has one, by the job's id."""
+        return {}
+
+    def attach(self, job: Job, handle: str, report: Report) -> bool:
+        """Take over a job that an earlier driver submitted and called ``handle``.
+
+        Returns whether its outcome will be told by :meth:`poll`: because it waits or runs, or
+        has ended since.
+        """
+        return False
 
 
 def perform(job: Job, report: Report) -> Outcome:
@@ -96,9 +158,16 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     """
     if isinstance(error, LltError):
         return {"failure": "request", "message": str(error), "traceback": ""}
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return {
-        "failure": "out_of_memory" if memory else "code",
+        "failure": _cause(error),
         "message": f"{type(error).__name__}: {error}",
         "traceback": traceback.format_exc(),
     }
+
+
+def _cause(error: BaseException) -> FailureKind:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return "storage"
+    return "code"

@@ -18,7 +18,23 @@ class ComputeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    threads: int = Field(0, ge=0, description="CPU threads of one job; 0: one per core")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads of one job; 0: as many as its executor says, else one per core",
+    )
     memory_format: Literal["channels_last", "contiguous"] = Field(
         "channels_last", description="Layout of image activations"
+    )
+    checkpoint_minutes: float = Field(
+        5.0, ge=0, description="Minutes between two checkpoints of a training under way; 0: none"
+    )
+    checkpoint_epochs: int = Field(
+        0, ge=0, description="Epochs between two checkpoints of a training under way; 0: by minutes"
+    )
+    halvings: int = Field(
+        0,
+        ge=0,
+        description="How often to halve the samples that pass a network at once when measuring; "
+        "raised by one where memory ran out",
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from llt_core.errors import RequestError
+from llt_core.interfaces import THREADS_VARIABLE
 
 
 def choose_device(name: str) -> torch.device:
@@ -37,9 +38,12 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def threads(count: int) -> Iterator[int]:
-    """Use ``count`` CPU threads inside the block (0: one per core this process may use)."""
+    """Use ``count`` CPU threads inside the block.
+
+    0: as many as the executor told this process to use, else one per core it may use.
+    """
     before = torch.get_num_threads()
-    chosen = count or _cores()
+    chosen = count or int(os.environ.get(THREADS_VARIABLE, 0)) or _cores()
     torch.set_num_threads(chosen)
     try:
         yield chosen
