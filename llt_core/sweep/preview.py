@@ -10,8 +10,8 @@ from typing import Any
 from llt_core.spec.naming import work_name
 from llt_core.store import Store
 from llt_core.store.index import records
-from llt_core.sweep.engine import missing
 from llt_core.sweep.estimate import Estimate, Guess, guess
+from llt_core.sweep.look import look
 from llt_core.sweep.plan import Plan, PlannedCell
 
 
@@ -86,6 +86,6 @@ def preview(
     For ``size`` see :func:`llt_core.sweep.estimate.guess`.
     """
     opened = Store(store, create=False) if (store / "store.json").is_file() else None
-    todo = missing(plan, opened, force)
+    todo = look(plan, opened, force).todo
     past = records(opened) if opened and todo else ()
     return Preview(plan, todo, guess(todo.values(), past, opened, size=size))
