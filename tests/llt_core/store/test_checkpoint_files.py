@@ -1,4 +1,4 @@
-"""A model's file is judged by its header: whole files pass, cut ones do not, and few bytes are read."""
+"""A model's file is judged by its header: whole ones pass, cut ones do not."""
 
 import hashlib
 import json
