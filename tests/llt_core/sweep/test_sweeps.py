@@ -100,7 +100,7 @@ def test_cells_that_coincide_are_one(spec, plan):
         plan(spec(axes=axes))
     same = {"stop": {"field": "train.early_stop", "values": [False, True]},
             "recipe": {"field": "train.recipe", "values": ["standard", "lr_decay"]},
-            "epochs": {"field": "train.epochs", "values": [2, 2.0]}}  # fmt: skip
+            "epochs": {"field": "train.epochs", "values": [2, "2"]}}  # fmt: skip
     made = plan(spec(axes=same))
     assert len(made.points) == 8
     assert len(made.trains) == 2 * 4
