@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llt_core.spec.naming import work_name
-from llt_core.store import Store
+from llt_core.store import Record, Store
 from llt_core.store.index import records
-from llt_core.sweep.engine import missing
+from llt_core.sweep.engine import look
 from llt_core.sweep.estimate import Estimate, Guess, guess
 from llt_core.sweep.plan import Plan, PlannedCell
+from llt_core.sweep.waiting import models_of
 
 
 @dataclass(frozen=True)
 class Share:
-    """Some of the cells: how many, how many of them are to do, and what these cost."""
+    """Some of the cells: how many, how many of them are to do, and what these cost.
+
+    ``blocked`` ones will never be: they measure a model that diverged.
+    """
 
     cells: int
     todo: int
     cost: Estimate
+    blocked: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many are in the store."""
+        return self.cells - self.todo - self.blocked
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,14 @@ class Preview:
         The cells to compute, by digest, models first.
     guesses
         What each of them should take.
+    blocked
+        Digests of measurements that will never be, because a model they read diverged.
     """
 
     plan: Plan
     todo: dict[str, PlannedCell]
     guesses: dict[str, Guess]
+    blocked: frozenset[str] = frozenset()
 
     @property
     def cost(self) -> Estimate:
@@ -71,7 +84,8 @@ class Preview:
     def _share(self, digests: Iterable[str]) -> Share:
         digests = tuple(digests)
         todo = [self.guesses[digest] for digest in digests if digest in self.todo]
-        return Share(len(digests), len(todo), Estimate.total(todo))
+        blocked = len(self.blocked.intersection(digests))
+        return Share(len(digests), len(todo), Estimate.total(todo), blocked)
 
 
 def preview(
@@ -84,8 +98,36 @@ def preview(
     """Hold ``plan`` against the store at ``store``, which may not exist; change nothing.
 
     For ``size`` see :func:`llt_core.sweep.estimate.guess`.
+
+    Raises
+    ------
+    StoreError
+        There is something else at ``store``, where no store could be made.
     """
-    opened = Store(store, create=False) if (store / "store.json").is_file() else None
-    todo = missing(plan, opened, force)
+    opened = Store.existing(store)
+    todo, known = look(plan, opened, force)
+    blocked = frozenset(_blocked(plan, todo, known))
+    read = {
+        digest
+        for m in plan.measures
+        if m.digest in todo.keys() - blocked
+        for digest in models_of(m)
+    }
+    read |= {digest for point in plan.points if not point.measures for digest in point.trains}
+    todo = {
+        digest: planned
+        for digest, planned in todo.items()
+        if digest not in blocked and (planned.cell.kind == "measure" or force or digest in read)
+    }
     past = records(opened) if opened and todo else ()
-    return Preview(plan, todo, guess(todo.values(), past, opened, size=size))
+    return Preview(plan, todo, guess(todo.values(), past, opened, size=size), blocked)
+
+
+def _blocked(
+    plan: Plan, todo: Mapping[str, PlannedCell], known: Mapping[str, Record]
+) -> Iterator[str]:
+    """Yield the measurements that do not exist and never will."""
+    diverged = {d for d, record in known.items() if record.status == "diverged" and d not in todo}
+    for planned in plan.measures:
+        if planned.digest not in known and not diverged.isdisjoint(models_of(planned)):
+            yield planned.digest
