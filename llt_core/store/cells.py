@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -65,6 +66,23 @@ class Store:
                 )
             self._initialise(marker)
         self._check_format(marker)
+
+    @classmethod
+    def existing(cls, root: Path) -> Self | None:
+        """Open the store at ``root``; None where there is none yet and one could be made.
+
+        Raises
+        ------
+        StoreError
+            There is something else, or a newer format.
+        """
+        try:
+            empty = not any(root.iterdir())
+        except FileNotFoundError:
+            return None
+        except OSError:  # a file, say
+            empty = False
+        return None if empty else cls(root, create=False)
 
     def path(self, digest: str) -> Path:
         """Return the folder of a cell, whether it exists or not."""

@@ -90,7 +90,7 @@ class Engine:
             self.store.clean()
         for digest in () if self.force else todo:
             record = self.store.read(digest)
-            if record is not None and not usable(self.store, digest, record):
+            if record is not None and not usable(self.store, record):
                 self.store.set_aside(digest)
 
     def _compute(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from llt_core.spec import MeasureCell
 from llt_core.store import Record, Store
+from llt_core.store.checkpoints import complete
 from llt_core.sweep.plan import Plan, PlannedCell
 
 
@@ -37,26 +37,29 @@ def look(plan: Plan, store: Store | None, force: bool = False) -> Look:
     """
     if force or store is None:
         return Look({planned.digest: planned for planned in plan.cells})
-    found = {m.digest: r for m in plan.measures if (r := store.read(m.digest)) is not None}
+    found = {p.digest: r for p in plan.cells if (r := store.read(p.digest)) is not None}
+    diverged = {t.digest for t in plan.trains if t.digest in found and _diverged(found[t.digest])}
     missing = {m.digest: m for m in plan.measures if m.digest not in found}
-    needed = {digest for m in missing.values() for digest in models_of(m)}
-    needed |= {digest for p in plan.points if not p.measures for digest in p.trains}
-    trains: dict[str, PlannedCell] = {}
-    diverged: set[str] = set()
-    for train in plan.trains:
-        record = store.read(train.digest)
-        if train.digest in needed and not usable(store, train.digest, record):
-            trains[train.digest] = train
-        elif record is not None:
-            found[train.digest] = record
-            if record.status == "diverged":
-                diverged.add(train.digest)
     lost = {
         digest: next(d for d in models_of(m) if d in diverged)
         for digest, m in missing.items()
         if not diverged.isdisjoint(models_of(m))
     }
-    return Look(trains | {d: m for d, m in missing.items() if d not in lost}, found, lost)
+    measures = {digest: m for digest, m in missing.items() if digest not in lost}
+    needed = {digest for m in measures.values() for digest in models_of(m)}
+    needed |= {digest for p in plan.points if not p.measures for digest in p.trains}
+    trains = {
+        t.digest: t
+        for t in plan.trains
+        if t.digest in needed and not usable(store, found.get(t.digest))
+    }
+    for digest in trains:
+        found.pop(digest, None)
+    return Look(trains | measures, found, lost)
+
+
+def _diverged(record: Record) -> bool:
+    return record.status == "diverged"
 
 
 def models_of(*cells: PlannedCell) -> tuple[str, ...]:
@@ -65,15 +68,6 @@ def models_of(*cells: PlannedCell) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def usable(store: Store, digest: str, record: Record | None) -> bool:
-    """Whether a model's record is there and its checkpoint is what the record says."""
-    if record is None:
-        return False
-    if record.checkpoint is None:
-        return True
-    file = store.path(digest) / record.checkpoint.file
-    if file.is_file():
-        with file.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() == record.checkpoint.sha256:
-                return True
-    return False
+def usable(store: Store, record: Record | None) -> bool:
+    """Whether a model's record is there, and the whole of its checkpoint."""
+    return record is not None and complete(store, record)

@@ -96,7 +96,7 @@ class Outcomes:
     def found(self, planned: PlannedCell) -> bool:
         """Take a cell from the store if another process has finished it meanwhile."""
         record = None if self.force else self.store.read(planned.digest)
-        if record is None or not usable(self.store, planned.digest, record):
+        if record is None or not usable(self.store, record):
             return False
         self._finish(CellResult(planned, "cached", record))
         return True
