@@ -52,7 +52,7 @@ def test_only_what_is_to_do_and_not_what_runs(plan):
     model, measures = plan.trains[2], plan.measures
     todo = {model.digest, *(m.digest for m in measures)}
     agenda = Agenda(plan, todo, running={model.digest, measures[0].digest})
-    assert sorted(drained(agenda)) == [("norm seed 0", 1), ("norm seed 1", 2)]
+    assert sorted(size for _, size in drained(agenda)) == [1, 2]
     agenda.ended(model.digest)
     assert drained(agenda) == [("norm seed 2", 2), ("distance seed 0+1", 3)]
 
