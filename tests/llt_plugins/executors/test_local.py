@@ -268,18 +268,6 @@ def test_devices_are_chosen_by_number():
         assert there in str(refused.value)
 
 
-def test_a_worker_sees_its_device_only(worker_view, monkeypatch):
-    monkeypatch.setattr(machine.subprocess, "run", answer_two)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    seen = worker_view(gpus=(1,))
-    assert seen["environment"]["CUDA_VISIBLE_DEVICES"] == "5"
-    assert worker_view(per_gpu=0)["environment"]["CUDA_VISIBLE_DEVICES"] == ""
-
-
-def answer_two(command, **options):
-    return subprocess.CompletedProcess(command, 0, stdout="2\n")
-
-
 DRIVER_LIBRARY = """
 #include <stdlib.h>
 #include <string.h>
@@ -293,16 +281,21 @@ int cuDeviceGetCount(int *count) {
 """
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-def test_the_cuda_driver_is_asked_in_another_process(tmp_path, monkeypatch):
-    """A stand-in for NVIDIA's library, with four devices."""
-    source = tmp_path / "cuda.c"
+@pytest.fixture
+def four_devices(tmp_path, monkeypatch):
+    """A stand-in for NVIDIA's library, that counts devices as that does."""
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so.1"
     source.write_text(DRIVER_LIBRARY)
-    library = tmp_path / "libcuda.so.1"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_devices_are_counted_by_the_cuda_driver(four_devices, monkeypatch):
     assert machine.visible_gpus() == ["0", "1", "2", "3"]
+    assert Local(per_gpu=2).capacity() == 8
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1, 3")
     assert machine.visible_gpus() == ["GPU-1", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -310,6 +303,12 @@ def test_the_cuda_driver_is_asked_in_another_process(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("NO_DEVICE", "1")
     assert machine.visible_gpus() == []
+
+
+def test_a_worker_sees_its_device_only(four_devices, worker_view, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert worker_view(gpus=(1,))["environment"]["CUDA_VISIBLE_DEVICES"] == "5"
+    assert worker_view(per_gpu=0)["environment"]["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_containers_share_of_the_cores_counts(tmp_path):
