@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from llt_core.plugins import snapshot
+from llt_core.plugins import code_copy
 from llt_core.version import __version__
 
 LIBRARIES = (
@@ -82,4 +82,4 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 @lru_cache
 def _checkouts() -> dict[str, Any]:
     """Return where the code comes from: llt's checkout, and the one around the current folder."""
-    return snapshot.origin(Path.cwd())
+    return code_copy.origin(Path.cwd())

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr, field_validator
 from llt_core.errors import RequestError
 from llt_core.interfaces import THREADS_VARIABLE, Executor, Job, Outcome, Report
 from llt_core.interfaces.component import parameter
-from llt_core.plugins import snapshot
+from llt_core.plugins import code_copy
 from llt_plugins.executors.slurm_files import Batch, all_batches, keep_log
 from llt_plugins.executors.slurm_queue import Queue, State
 
@@ -112,7 +112,7 @@ class Slurm(Executor):
     )
 
     _workspace: Path = PrivateAttr(default=Path())
-    _code: snapshot.Snapshot | None = PrivateAttr(default=None)
+    _code: code_copy.CodeCopy | None = PrivateAttr(default=None)
     _queue: Queue = PrivateAttr(default_factory=Queue)
     _waiting: _Waiting = PrivateAttr(default_factory=_Waiting)
     _tasks: dict[str, _Task] = PrivateAttr(default_factory=dict)
@@ -160,7 +160,7 @@ class Slurm(Executor):
                 expected="what sinfo and sacctmgr show of this cluster",
                 next_step="llt show slurm",
             ) from error
-        self._code = snapshot.take(self._workspace / "code")
+        self._code = code_copy.take(self._workspace / "code")
         self._clean()
 
     def submit(self, job: Job, report: Report) -> None:
@@ -420,7 +420,7 @@ class Slurm(Executor):
                 batch.remove()
             else:
                 used.add(facts["code"])
-        snapshot.tidy(self._workspace / "code", used, now - DAY)
+        code_copy.tidy(self._workspace / "code", used, now - DAY)
 
     def _forget(self) -> None:
         self._tasks.clear()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llt_core.interfaces import Job, Outcome, Progress, perform
-from llt_core.plugins import snapshot
+from llt_core.plugins import code_copy
 from llt_plugins.executors.slurm_files import Batch
 
 REPORT_EVERY = 1.0
@@ -36,8 +36,8 @@ def main(folder: str) -> int:
 
 def _refused(job: Job) -> Outcome | None:
     """Refuse to compute with other libraries than the job was submitted with."""
-    known = snapshot.facts()
-    differences = snapshot.changed(known) if known else []
+    known = code_copy.facts()
+    differences = code_copy.changed(known) if known else []
     if not differences:
         return None
     message = (

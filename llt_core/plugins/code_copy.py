@@ -5,7 +5,7 @@ A copy holds llt itself, every installed plugin package and the modules that a u
 content::
 
     CODE/DIGEST/packages/llt_core/…        first on the path of a job
-    CODE/DIGEST/packages/llt-snapshot.json  where the copy was made from, versions of the rest
+    CODE/DIGEST/packages/llt-code.json  where the copy was made from, versions of the rest
     CODE/DIGEST/local/llt.toml             and the user's modules beside it
 
 Libraries (PyTorch, NumPy, …) are not copied: their versions are recorded, and a job that
@@ -35,7 +35,7 @@ from llt_core.plugins.catalogue import START_VARIABLE, Catalogue
 from llt_core.plugins.finder import MANIFEST, Package
 from llt_core.plugins.settings import FILE_NAME
 
-FACTS = "llt-snapshot.json"
+FACTS = "llt-code.json"
 LIMIT = 64 * 2**20
 """Bytes of one package beyond which it is not copied: its version is recorded instead."""
 
@@ -44,7 +44,7 @@ _IGNORED = ("__pycache__", ".*", "*.pyc", "*.egg-info", "node_modules")
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class CodeCopy:
     """One copy of the code."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Snapshot:
         return {"PYTHONPATH": str(self.packages), START_VARIABLE: str(self.folder / "local")}
 
 
-def take(code: Path, start: Path | None = None) -> Snapshot:
+def take(code: Path, start: Path | None = None) -> CodeCopy:
     """Copy the code of now into ``code``, unless a copy of the same is there.
 
     Parameters
@@ -91,7 +91,7 @@ def take(code: Path, start: Path | None = None) -> Snapshot:
         contents[Path("packages") / FACTS] = json.dumps(facts, indent=1).encode()
         _write(target, contents)
     os.utime(target)
-    return Snapshot(target)
+    return CodeCopy(target)
 
 
 def facts(packages: Path | None = None) -> dict[str, Any] | None:
