@@ -50,6 +50,16 @@ class Batch:
         return batch
 
     @property
+    def slurm_name(self) -> str:
+        """Return the name Slurm knows the array by."""
+        return f"llt-{self.folder.name}"
+
+    @property
+    def changed(self) -> float:
+        """Return when the array was submitted."""
+        return _age(self.folder / "array.json")
+
+    @property
     def log(self) -> Path:
         """The folder of what the tasks print."""
         return self.folder / "log"
@@ -88,6 +98,10 @@ class Batch:
     def end(self, index: int, outcome: Outcome) -> None:
         """Say how a task ended."""
         write_json(self.folder / "outcomes" / f"{index}.json", asdict(outcome))
+
+    def outcome_file(self, index: str) -> Path:
+        """Return the file that says how a task ended; its number may be a shell variable."""
+        return self.folder / "outcomes" / f"{index}.json"
 
     def ended(self) -> set[int]:
         """Return the tasks that have said how they ended: one look at one folder."""

@@ -8,8 +8,6 @@ import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from llt_core.interfaces import FailureKind
-
 ENDED = frozenset(
     {
         "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL",
@@ -18,7 +16,7 @@ ENDED = frozenset(
 )  # fmt: skip
 """States from which a job comes back only by being requeued."""
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds to wait for an answer of Slurm's commands."""
 
 
@@ -39,18 +37,6 @@ class State:
     def stuck(self) -> bool:
         """Whether Slurm holds the job because a node could not start it: it would wait for ever."""
         return "launch_failed" in self.reason.lower().replace(" ", "_")
-
-    @property
-    def reason_of_end(self) -> str:
-        """Why it ended, if Slurm says more than the word."""
-        return "" if self.reason in ("", "None") else f"({self.reason})"
-
-    @property
-    def failure(self) -> FailureKind:
-        """The kind of failure this end is."""
-        if self.word in ("TIMEOUT", "DEADLINE"):
-            return "timeout"
-        return "out_of_memory" if self.word == "OUT_OF_MEMORY" else "killed"
 
 
 class Queue:

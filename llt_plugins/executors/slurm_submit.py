@@ -9,17 +9,84 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
+from llt_core.interfaces import Job
+from llt_core.plugins.code_copy import CodeCopy
+from llt_plugins.executors.slurm_files import Batch
+
 
 class SubmissionError(Exception):
     """Slurm did not take an array; the message is sbatch's own."""
+
+
+class Arrays:
+    """All arrays of one driver: the same options, the same code.
+
+    Attributes
+    ----------
+    code
+        The copy of the code that jobs run; set before the first array.
+    """
+
+    code: CodeCopy
+
+    def __init__(self, workspace: Path, options: Mapping[str, Any], python: str) -> None:
+        self._workspace, self._options = workspace, options
+        self._python = python or shlex.quote(sys.executable)
+
+    def try_out(self, size: int) -> None:
+        """Ask sbatch whether it would take an array of ``size``; nothing is submitted.
+
+        Raises
+        ------
+        SubmissionError
+            It would not.
+        """
+        ArraySubmission(self._workspace, size, self._options).try_out()
+
+    def submit(self, jobs: Sequence[Job]) -> tuple[Batch, str]:
+        """Submit one array; return its folder and Slurm's number of it.
+
+        Raises
+        ------
+        SubmissionError
+            Slurm did not take it.
+        """
+        batch = Batch.create(self._workspace, jobs, self.code.folder.name)
+        outcome = shlex.quote(str(batch.outcome_file("?"))).replace("?", '"$SLURM_ARRAY_TASK_ID"')
+        options = {
+            **self._options,
+            "job_name": batch.slurm_name,
+            # A process that ends well without a word must not look like a success.
+            "teardown": ["status=$?", f"[ -e {outcome} ] || exit 1", "exit $status"],
+        }
+        try:
+            number = ArraySubmission(batch.log, len(jobs), options).submit_command(
+                self._command(batch)
+            )
+        except SubmissionError:
+            batch.remove()
+            raise
+        batch.submitted(number)
+        return batch, number
+
+    def _command(self, batch: Batch) -> str:
+        """Return the command line of a task; its variables are set after all setup lines."""
+        variables = dict(self.code.environment)
+        path = shlex.quote(variables.pop("PYTHONPATH")) + "${PYTHONPATH:+:$PYTHONPATH}"
+        words = [f"PYTHONPATH={path}", *(f"{k}={shlex.quote(v)}" for k, v in variables.items())]
+        # -P: the folder a job runs in must not come before the copy of the code.
+        words += [self._python, "-P -u -m llt_plugins.executors.slurm_job"]
+        return " ".join([*words, shlex.quote(str(batch.folder))])
 
 
 class ArraySubmission(SlurmExecutor):
