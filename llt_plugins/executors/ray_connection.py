@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llt_core.interfaces import RequestError
 
@@ -83,6 +84,7 @@ class Connection:
                 "ray start --address=HOST:PORT --num-cpus=0 makes this machine part of it",
             ) from error
         connection._resources.callback(ray.shutdown)
+        connection._resources.enter_context(_quiet())
         return connection
 
     def close(self) -> None:
@@ -182,6 +184,27 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Log what Ray would print to the driver's standard output, in the midst of results.
+
+    There is no setting for it: also with ``log_to_driver=False`` Ray prints that a node was
+    lost. What matters of it is told as the failure of the jobs that ran there.
+    """
+    from ray._private import worker
+
+    def log(data: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        logging.getLogger("ray").info("%s", data)
+
+    before = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        if before is not None:
+            worker.print_to_stdstream = before
 
 
 @contextlib.contextmanager
