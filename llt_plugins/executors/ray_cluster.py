@@ -129,7 +129,7 @@ class RayCluster(Executor):
 
     def submit(self, job: Job, report: Report) -> None:
         """Hand the job to Ray."""
-        reference = self._task.remote(job, self._board, __version__)
+        reference = self._task.remote(job, self._board, __version__, os.getcwd())
         self._running[reference] = _OnItsWay(job.id, report)
 
     def poll(self, timeout: float | None = None) -> list[Outcome]:
@@ -183,7 +183,11 @@ class RayCluster(Executor):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         assert self._connection is not None
-        environment = {THREADS_VARIABLE: str(max(1, int(self.cpus))), **self._connection.variables}
+        environment = {
+            **{name: value for name, value in os.environ.items() if name.startswith("LLT_")},
+            **self._connection.variables,
+            THREADS_VARIABLE: str(max(1, int(self.cpus))),
+        }
         if paths := added_paths():
             environment["PYTHONPATH"] = os.pathsep.join([*paths, "${PYTHONPATH}"])
         surroundings = {"env_vars": environment}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
+from contextlib import suppress
 from typing import Any
 
 from llt_core.interfaces import FailureKind, Job, Outcome, Progress, perform
@@ -32,7 +34,7 @@ class Board:
         return taken
 
 
-def run(job: Job, board: Any, version: str) -> Outcome:
+def run(job: Job, board: Any, version: str, folder: str) -> Outcome:
     """Perform a job in a Ray task.
 
     Parameters
@@ -41,6 +43,8 @@ def run(job: Job, board: Any, version: str) -> Outcome:
         Handle of the :class:`Board`.
     version
         The driver's version of llt; another one would compute other numbers.
+    folder
+        The driver's working folder. The job has it too, where it exists.
     """
     if version != __version__:
         return Outcome(
@@ -59,6 +63,8 @@ def run(job: Job, board: Any, version: str) -> Outcome:
             last = now
             board.tell.remote(job.id, progress)
 
+    with suppress(OSError):
+        os.chdir(folder)
     return perform(job, report)
 
 
