@@ -1,12 +1,15 @@
 """A user's own ``llt.toml``: extra registrations, and who may use which name.
 
-It has the shape of a manifest plus three reserved keys::
+It has the shape of a manifest plus reserved keys::
 
     disable = ["flaky-package", "hello/noisy_metric"]
     require = ["llt-hello>=0.2"]
 
     [prefer]
     hessian_trace = "llt"
+
+    [track.mlflow]
+    to = "sqlite:///mlflow.db"
 
     [my_metric]
     kind = "metric"
@@ -37,6 +40,7 @@ class Settings:
     disable: frozenset[str] = frozenset()
     require: tuple[str, ...] = ()
     prefer: Mapping[str, str] = field(default_factory=dict)
+    track: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
 
     def disabled(self, entry: Entry) -> bool:
@@ -70,11 +74,27 @@ def read_settings(path: Path | None) -> Settings:
         raise ManifestError(
             "'prefer' is wrong", where=str(path), expected='[prefer] with name = "package"'
         )
+    track = _tables(tables.pop("track", {}), "track", path)
     entries = parse_entries(tables, package=LOCAL, version="", source=str(path))
-    return Settings(path, frozenset(disable), tuple(require), prefer, tuple(entries))
+    return Settings(
+        path=path,
+        disable=frozenset(disable),
+        require=tuple(require),
+        prefer=prefer,
+        track=track,
+        entries=tuple(entries),
+    )
 
 
 def _texts(value: Any, key: str, path: Path) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ManifestError(f"{key!r} is wrong", where=str(path), expected=f'{key} = ["…", "…"]')
+    return value
+
+
+def _tables(value: Any, key: str, path: Path) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+        raise ManifestError(
+            f"{key!r} is wrong", where=str(path), expected=f"[{key}.NAME] with parameters, or none"
+        )
     return value
