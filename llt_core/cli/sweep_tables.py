@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from llt_core.sweep.estimate import Estimate
 from llt_core.sweep.preview import Preview, Share
 
 if TYPE_CHECKING:
-    from llt_core.api import SweepResult
+    from llt_core.execution import SweepResult
     from llt_core.sweep.summary import Mean
 
 MOST_FAILURES = 10
@@ -45,7 +46,10 @@ def print_sweep(result: SweepResult, every: bool = False) -> None:
         footer = "mean ± standard error over models (jackknife)"
         console.print(footer if several else "one model a point", style="dim", highlight=False)
     print_notes(console, result, most=MOST_FAILURES)
-    counts = Counter(cell.origin for cell in result.results)
+    counts = Counter(
+        "diverged" if cell.record is not None and cell.record.status == "diverged" else cell.origin
+        for cell in result.results
+    )
     told = ", ".join(f"{count} {origin}" for origin, count in counts.items())
     console.print(f"{_points(len(points))}, {len(result.results)} cells: {told}")
     if result.sweep.name:
@@ -81,21 +85,25 @@ def print_preview(spec: SweepSpec, ahead: Preview, store: Path) -> None:
     console.print(
         f"{_points(len(plan.points))}, {len(plan.trains)} models, {len(plan.measures)} measurements"
     )
-    columns = ("cells", "all", "in the store", "to do", "time")
-    rows = [[name, *_share(share)] for name, share in ahead.by_kind().items()]
+    counted = ("all", "in the store", *["blocked"] * bool(ahead.blocked), "to do")
+    rows = [[name, *_share(share, counted)] for name, share in ahead.by_kind().items()]
     console.print()
-    console.print(fitted(console, columns, rows, right=columns[1:4]))
+    console.print(fitted(console, ("cells", *counted, "time"), rows, right=counted))
     for field, values in ahead.by_axis().items():
         kind = f" ({spec.kinds[field]})" if field in spec.kinds else ""
         console.print()
-        columns = (f"{field}{kind}", "all", "in the store", "to do", "time")
-        rows = [[escape(_text(value)), *_share(share)] for value, share in values]
+        columns = (f"{field}{kind}", *counted, "time")
+        rows = [[escape(_text(value)), *_share(share, counted)] for value, share in values]
         console.print(fitted(console, columns, rows, right=columns))
     console.print()
     if ahead.todo:
         console.print(f"{len(ahead.todo)} of {len(plan.cells)} cells to do: {_cost(ahead.cost)}")
+    elif ahead.blocked:
+        console.print("everything that can be measured is in the store: nothing to do")
     else:
         console.print("everything is in the store: nothing to do")
+    if ahead.blocked:
+        console.print(f"{len(ahead.blocked)} are blocked for good: a model they read diverged")
     console.print(f"store: {store}", style="dim", soft_wrap=True, highlight=False)
 
 
@@ -103,13 +111,15 @@ def preview_document(spec: SweepSpec, ahead: Preview) -> dict[str, Any]:
     """Return the same as one JSON document."""
 
     def share(found: Share) -> dict[str, Any]:
-        return {"cells": found.cells, "todo": found.todo, "cost": vars(found.cost)}
+        counts = {"cells": found.cells, "todo": found.todo, "blocked": found.blocked}
+        return {**counts, "cost": vars(found.cost)}
 
     return {
         "sweep": spec.name,
         "points": [dict(point.values) for point in ahead.plan.points],
         "cells": len(ahead.plan.cells),
         "todo": len(ahead.todo),
+        "blocked": len(ahead.blocked),
         "cost": vars(ahead.cost),
         "kinds": {name: share(found) for name, found in ahead.by_kind().items()},
         "axes": {
@@ -128,13 +138,14 @@ def _points(count: int) -> str:
     return f"{count} grid point{'' if count == 1 else 's'}"
 
 
-def _share(share: Share) -> list[str]:
-    return [
-        str(share.cells),
-        str(share.cells - share.todo),
-        str(share.todo),
-        _time(share.cost, share.todo),
-    ]
+def _share(share: Share, counted: Sequence[str]) -> list[str]:
+    counts = {
+        "all": share.cells,
+        "in the store": share.done,
+        "blocked": share.blocked,
+        "to do": share.todo,
+    }
+    return [*(str(counts[name]) for name in counted), _time(share.cost, share.todo)]
 
 
 def _time(cost: Estimate, todo: int) -> str:

@@ -17,7 +17,7 @@ from llt_core.store import Record
 from llt_core.sweep.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
-    from llt_core.api import RunResult
+    from llt_core.execution import RunResult
     from llt_core.sweep.estimate import Estimate
 
 COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
@@ -217,14 +217,22 @@ def cell_documents(result: RunResult, records: bool = True) -> list[dict[str, An
     return found
 
 
-def print_plan(plan: Plan, todo: dict[str, PlannedCell], cost: Estimate, store: Path) -> None:
-    """Print the cells of a plan, which are cached, and what the rest will cost."""
+def print_plan(
+    plan: Plan,
+    todo: dict[str, PlannedCell],
+    cost: Estimate,
+    store: Path,
+    blocked: frozenset[str] = frozenset(),
+) -> None:
+    """Print the cells of a plan, which are cached or blocked, and what the rest will cost."""
     console = Console()
     console.print(describe(plan.cells[0].composition), markup=False, soft_wrap=True)
     table = edgeless("cell", "digest", "state")
     for planned in plan.cells:
-        needed = planned.digest in todo
-        table.add_row(planned.label, planned.digest[:12], "to do" if needed else "cached")
+        state = "to do" if planned.digest in todo else "cached"
+        if planned.digest in blocked:
+            state = "blocked: a model diverged"
+        table.add_row(planned.label, planned.digest[:12], state)
     console.print(table)
     if not todo:
         console.print("everything is in the store: nothing to do")

@@ -4,6 +4,10 @@ It has the shape of a manifest plus reserved keys::
 
     disable = ["flaky-package", "hello/noisy_metric"]
     require = ["llt-hello>=0.2"]
+    executor = "slurm"
+
+    [executors.slurm]
+    partition = "gpu"
 
     [prefer]
     hessian_trace = "llt"
@@ -40,8 +44,10 @@ class Settings:
     disable: frozenset[str] = frozenset()
     require: tuple[str, ...] = ()
     prefer: Mapping[str, str] = field(default_factory=dict)
-    track: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
+    executor: str = ""
+    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    track: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def disabled(self, entry: Entry) -> bool:
         """Whether the user switched off the entry's package or the entry itself."""
@@ -74,15 +80,21 @@ def read_settings(path: Path | None) -> Settings:
         raise ManifestError(
             "'prefer' is wrong", where=str(path), expected='[prefer] with name = "package"'
         )
+    executor = tables.pop("executor", "")
+    if not isinstance(executor, str):
+        raise ManifestError("'executor' is wrong", where=str(path), expected='executor = "NAME"')
+    executors = _tables(tables.pop("executors", {}), "executors", path)
     track = _tables(tables.pop("track", {}), "track", path)
     entries = parse_entries(tables, package=LOCAL, version="", source=str(path))
     return Settings(
-        path=path,
-        disable=frozenset(disable),
-        require=tuple(require),
-        prefer=prefer,
+        path,
+        frozenset(disable),
+        tuple(require),
+        prefer,
+        tuple(entries),
+        executor=executor,
+        executors=executors,
         track=track,
-        entries=tuple(entries),
     )
 
 
@@ -95,6 +107,6 @@ def _texts(value: Any, key: str, path: Path) -> list[str]:
 def _tables(value: Any, key: str, path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
         raise ManifestError(
-            f"{key!r} is wrong", where=str(path), expected=f"[{key}.NAME] with parameters, or none"
+            f"{key!r} is wrong", where=str(path), expected=f"tables of parameters: [{key}.NAME]"
         )
     return value

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from llt_core.spec.cell import MeasureCell, TrainCell
+
+SWEEP_NAME = re.compile(r"\w[\w.-]*")
+"""What a sweep may be called: the name is that of a file in the store."""
 
 
 def short_name(qualified: str) -> str:

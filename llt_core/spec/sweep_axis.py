@@ -127,6 +127,7 @@ class Axis(_Part):
                 raise ValueError("several fields need values: one row for each point")
         if not self.rows:
             raise ValueError("an axis has at least one value")
+        _refuse_twins(self.rows)
         return self
 
     @property
@@ -173,6 +174,29 @@ def written_out(axes: Mapping[str, Any]) -> Mapping[str, Any]:
         tag = {"kind": name} if name in KINDS and isinstance(axis, Mapping) else {}
         found[name] = {**tag, **axis} if tag else axis
     return found
+
+
+def _refuse_twins(rows: Iterable[tuple[Any, ...]]) -> None:
+    """Refuse values that are equal but written differently: 1, 1.0 and true."""
+    seen: dict[Any, tuple[Any, ...]] = {}
+    for row in rows:
+        twin = seen.setdefault(_hashable(row), row)
+        for one, other in zip(twin, row, strict=True):
+            if twin is not row and repr(one) != repr(other):
+                raise ValueError(
+                    f"{_written(one)} and {_written(other)} are equal, so they are one point: "
+                    "write each value once"
+                )
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(inner)) for key, inner in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _rounded(value: int | float) -> int | float:

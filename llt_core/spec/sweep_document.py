@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from llt_core.spec.sweep_axis import SOURCES
 Tree = dict[str, Any]
 
 COMPOSITION = tuple(RunSpec.model_fields)
-KEYS = ("name", "title", "include", *COMPOSITION, "set", "axes", "zip", "exclude", "profiles")
+KEYS = (
+    *("name", "title", "include", *COMPOSITION, "set", "axes", "zip", "exclude"),
+    *("executor", "profiles"),
+)
+PLUGINS = ("task", "architecture", "executor")
+"""Keys that name one plugin."""
 _NOT_IN_PROFILES = ("include", "profiles")
+_DEPTH = {"metric": 3, "perturbation": 3, "task": 2, "architecture": 2, "train": 2}
+"""Keys in a dotted field, by the first one."""
 _TABLES = ("train", "set", "axes", "profiles")
 _KEY = r"(?:[\w-]+|\"[^\"]*\"|'[^']*')"
 _LINE = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
@@ -27,15 +35,26 @@ _HEADER = re.compile(rf"\s*\[\[?\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]\]?")
 
 @dataclass(frozen=True)
 class Document:
-    """The tables of a sweep, merged from ``texts`` (file name → content, the last one wins)."""
+    """The tables of a sweep, merged from ``texts`` (file name → content, the last one wins).
+
+    ``changes`` are the keys of these tables that ``--set`` puts over them, as dotted paths.
+    """
 
     tree: Tree
     texts: tuple[tuple[str, str], ...] = ()
     stem: str = ""
+    changes: tuple[str, ...] = ()
 
     def where(self, *path: str, profile: str = "") -> str:
-        """Say where a key stands, in ``profile`` or outside: file, line and the key itself."""
+        """Say where a key stands, in ``profile`` or outside: file, line and the key itself.
+
+        A key that was changed from outside, in full or in part, stands there.
+        """
         key = ".".join(path)
+        changed = [c for c in self.changes if key and f"{c}.".startswith(f"{key}.")]
+        changed += [c for c in self.changes if f"{key}.".startswith(f"{c}.")]
+        if changed:
+            return "--name" if changed[0] == "name" else f"--set {changed[0]}"
         places = [(path, 0)] + ([(("profiles", profile, *path), 2)] if profile else [])
         best = (0, "", 0)  # the longest match; of equal ones the file that is read last
         for name, text in self.texts:
@@ -67,7 +86,7 @@ def of_mapping(keys: Mapping[str, Any]) -> Document:
     document = Document(tree)
     _check_keys(tree, document)
     merged, texts = _included(include, Path(), (), document)
-    return Document(merge(merged, _normal(tree, document)), tuple(texts))
+    return Document(overlay(merged, _normal(tree, document)), tuple(texts))
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, list[tuple[str, str]]]:
@@ -106,7 +125,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, list[tuple[str, st
     include = tree.pop("include", ())
     _check_keys(tree, document)
     merged, texts = _included(include, here.parent, (*above, here.resolve()), document)
-    return merge(merged, _normal(tree, document)), [*texts, (str(path), text)]
+    return overlay(merged, _normal(tree, document)), [*texts, (str(path), text)]
 
 
 def _included(
@@ -123,7 +142,7 @@ def _included(
     texts: list[tuple[str, str]] = []
     for name in names:
         tree, more = _read(folder / name, above)
-        merged = merge(merged, tree)
+        merged = overlay(merged, tree)
         texts += more
     return merged, texts
 
@@ -167,9 +186,9 @@ def _no_table(name: str, value: Any, document: Document, *path: str) -> RequestE
 
 
 def _normal(tree: Mapping[str, Any], document: Document) -> Tree:
-    """Return the tables with the task and the architecture as tables, so that they merge."""
+    """Return the tables with plugins as tables, so that they merge."""
     found = dict(tree)
-    for key in ("task", "architecture"):
+    for key in PLUGINS:
         if isinstance(found.get(key), str | Named):
             named = located(Named.of, found[key], document, key)
             found[key] = {"name": named.name, **named.parameters}
@@ -177,6 +196,63 @@ def _normal(tree: Mapping[str, Any], document: Document) -> Tree:
         found["profiles"] = {
             name: _normal(profile, document) for name, profile in found["profiles"].items()
         }
+    return found
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    """Return one layer of a sweep over another: as :func:`merge`, and nothing below is louder.
+
+    ``[set]`` goes over the plain keys of its own layer, but not over those of the layers above:
+    what these say of a field replaces what ``[set]`` says of it below.
+    """
+    found = merge(_quieted(below, above), above)
+    profiles = above.get("profiles", {})
+    for name in set(profiles) & set(below.get("profiles", {})):
+        found["profiles"][name] = overlay(below["profiles"][name], profiles[name])
+    return found
+
+
+def _quieted(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``below`` without the entries of its ``[set]`` that ``above`` speaks of."""
+    if "set" not in below:
+        return below
+    said = tuple(f"{path}." for path in _said(above, below))
+    kept = {
+        path: value for path, value in flat(below["set"]).items() if not f"{path}.".startswith(said)
+    }
+    return {**below, "set": kept}
+
+
+def _said(layer: Mapping[str, Any], below: Mapping[str, Any]) -> set[str]:
+    """Return the dotted fields that the plain keys of a layer set.
+
+    One that puts another component in the place of that below speaks of all its parameters.
+    """
+    found = {f"train.{key}" for key in layer.get("train", {})}
+    found |= {key for key in ("seed", "models", "pairs") if key in layer}
+    for key in ("task", "architecture"):
+        part, old = (tree.get(key, {}) for tree in (layer, below))
+        if isinstance(part, Mapping) and isinstance(old, Mapping):
+            other = "name" in part and old.get("name", part["name"]) != part["name"]
+            found |= {key} if other else {f"{key}.{name}" for name in part}
+    for key, role in (("metrics", "metric"), ("perturbations", "perturbation")):
+        items = layer.get(key, ())
+        for item in items if isinstance(items, list | tuple) else ():
+            with suppress(RequestError, TypeError):  # told later, with its place
+                named = Named.of(item)
+                found |= {f"{role}.{named.name}.{name}" for name in named.parameters}
+    return found
+
+
+def flat(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return ``{"train": {"epochs": 2}}`` as ``{"train.epochs": 2}``."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = (*above, *key.split("."))
+        if isinstance(value, Mapping) and len(path) < _DEPTH.get(path[0], 1):
+            found |= flat(value, path)
+        else:
+            found[".".join(path)] = value
     return found
 
 
@@ -204,7 +280,7 @@ def _without_rivals(
         rivals = [set(SOURCES) | {"integer"}] if set(SOURCES) & set(new) else []
         rivals += [{"field", "fields"}] if {"field", "fields"} & set(new) else []
         return {key: value for key, value in old.items() if not any(key in r for r in rivals)}
-    if inside in (("task",), ("architecture",)) and "name" in new:
+    if len(inside) == 1 and inside[0] in PLUGINS and "name" in new:
         return old if old.get("name", new["name"]) == new["name"] else {}
     return old
 

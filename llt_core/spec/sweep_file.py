@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from llt_core.errors import RequestError
+from llt_core.spec.naming import SWEEP_NAME
 from llt_core.spec.run import Named, RunSpec
 from llt_core.spec.sweep_axis import written_out
-from llt_core.spec.sweep_document import COMPOSITION, Document, Tree, located, merge
+from llt_core.spec.sweep_document import (
+    COMPOSITION,
+    Document,
+    Tree,
+    flat,
+    located,
+    merge,
+    overlay,
+)
 
 if TYPE_CHECKING:
     from llt_core.spec.sweep import SweepSpec
@@ -19,9 +30,10 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="SweepSpec")
 Checked = TypeVar("Checked")
 
+DEFAULT_EXECUTOR = "local"
+"""The executor of a sweep that names none."""
 _WHOLE = ("task", "architecture")
 """Components that an axis, a key or a change can replace as a whole."""
-_DEPTH = {"metric": 3, "perturbation": 3, "task": 2, "architecture": 2, "train": 2}
 
 
 def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[str, Any]) -> Spec:
@@ -35,20 +47,25 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     tree = dict(document.tree)
     profiles = tree.pop("profiles", {})
     if profile:
-        tree = merge(tree, _chosen(profiles, profile, document))
-    tree.setdefault(
-        "name", "-".join(filter(None, (document.stem, profile))) if document.stem else ""
-    )
-    assignments = _flat(tree.pop("set", {}))
+        tree = overlay(tree, _chosen(profiles, profile, document))
+    if not {"name"} & {*tree, *changes}:
+        tree["name"] = _name_of_file(document, profile)
+    document = replace(document, changes=tuple(path for path in changes if _in_tables(path)))
+    assignments = flat(tree.pop("set", {}))
     for path, value in changes.items():
         if path.startswith("axes."):
             tree = _with_axis(tree, path, value, document)
-        elif path in ("name", "title"):
+        elif _in_tables(path):
             tree[path] = value
+        elif path.startswith("executor."):
+            old = {"name": DEFAULT_EXECUTOR} | tree.get("executor", {})
+            tree["executor"] = old | {path.removeprefix("executor."): value}
         else:
             assignments[path] = value
     base = _base({key: tree.pop(key) for key in COMPOSITION if key in tree}, document, profile)
     rest = {"axes": written_out(tree.pop("axes", {})), **tree}
+    if "executor" in rest:
+        rest["executor"] = located(Named.of, rest["executor"], document, "executor")
     if isinstance(rest.get("exclude"), Mapping):
         rest["exclude"] = [rest["exclude"]]
     given = {"profile": profile, "base": base, **rest}
@@ -77,6 +94,26 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     return spec.model_copy(update={"base": base})
 
 
+def _in_tables(path: str) -> bool:
+    """Whether a change is one of the sweep's tables, not of its composition."""
+    return path in ("name", "title") or path.startswith("axes.")
+
+
+def _name_of_file(document: Document, profile: str) -> str:
+    if not document.stem:
+        return ""
+    name = "-".join(filter(None, (document.stem, profile)))
+    if not SWEEP_NAME.fullmatch(name):
+        better = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+        raise RequestError(
+            f"a sweep cannot be called {name!r}, after its file",
+            where=document.texts[-1][0],
+            expected="letters, digits, '_', '-' and '.'",
+            next_step=f"--name {better or 'NAME'}",
+        )
+    return name
+
+
 def _chosen(profiles: Mapping[str, Any], name: str, document: Document) -> Mapping[str, Any]:
     if name not in profiles:
         near = difflib.get_close_matches(name, profiles, n=1)
@@ -87,18 +124,6 @@ def _chosen(profiles: Mapping[str, Any], name: str, document: Document) -> Mappi
             next_step=f"--profile {near[0]}" if near else "leave --profile out",
         )
     found: Mapping[str, Any] = profiles[name]
-    return found
-
-
-def _flat(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return ``{"train": {"epochs": 2}}`` as ``{"train.epochs": 2}``."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = (*above, *key.split("."))
-        if isinstance(value, Mapping) and len(path) < _DEPTH.get(path[0], 1):
-            found |= _flat(value, path)
-        else:
-            found[".".join(path)] = value
     return found
 
 
@@ -167,6 +192,8 @@ def _wrong_key(error: ValidationError, document: Document, profile: str) -> Requ
     first = error.errors(include_url=False)[0]
     path = _path(first["loc"])
     where = document.where(*path, profile=profile)
+    if not path and document.changes:
+        where = ", ".join(filter(None, (where, *(f"--set {c}" for c in document.changes))))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         known = "field, fields, values, range, geomspace, logspace, integer, kind"

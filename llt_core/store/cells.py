@@ -5,7 +5,10 @@ Layout::
     STORE/store.json                  format of the store
     STORE/cells/ab/abcd…/record.json  one finished cell, with its files beside
     STORE/failures/abcd…/1.json       one failed attempt
-    STORE/sweeps/NAME.json           which cells a sweep asked for (see llt_core.store.sweeps)
+    STORE/sweeps/NAME.json            which cells a sweep asked for (see llt_core.store.sweeps)
+    STORE/drivers/TOKEN.json          a driver at work (see llt_core.store.drivers)
+    STORE/claims/abcd…/1              who has a cell computed (see llt_core.store.claims)
+    STORE/executors/NAME/             files of an executor
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 
@@ -24,6 +27,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -62,6 +66,23 @@ class Store:
                 )
             self._initialise(marker)
         self._check_format(marker)
+
+    @classmethod
+    def existing(cls, root: Path) -> Self | None:
+        """Open the store at ``root``; None where there is none yet and one could be made.
+
+        Raises
+        ------
+        StoreError
+            There is something else, or a newer format.
+        """
+        try:
+            empty = not any(root.iterdir())
+        except FileNotFoundError:
+            return None
+        except OSError:  # a file, say
+            empty = False
+        return None if empty else cls(root, create=False)
 
     def path(self, digest: str) -> Path:
         """Return the folder of a cell, whether it exists or not."""
@@ -227,14 +248,18 @@ def _rename_away(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or the file that was there before."""
+def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a file so that a reader sees all of it or the file that was there before.
+
+    After a crash of the machine too, if ``durable``.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).chmod(_permissions(0o666))
         Path(name).replace(path)
     except BaseException:

@@ -10,18 +10,27 @@ from typing import Any
 from llt_core.spec.naming import work_name
 from llt_core.store import Store
 from llt_core.store.index import records
-from llt_core.sweep.engine import missing
 from llt_core.sweep.estimate import Estimate, Guess, guess
+from llt_core.sweep.look import look
 from llt_core.sweep.plan import Plan, PlannedCell
 
 
 @dataclass(frozen=True)
 class Share:
-    """Some of the cells: how many, how many of them are to do, and what these cost."""
+    """Some of the cells: how many, how many of them are to do, and what these cost.
+
+    ``blocked`` ones will never be: they measure a model that diverged.
+    """
 
     cells: int
     todo: int
     cost: Estimate
+    blocked: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many are in the store."""
+        return self.cells - self.todo - self.blocked
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,14 @@ class Preview:
         The cells to compute, by digest, models first.
     guesses
         What each of them should take.
+    blocked
+        Digests of measurements that will never be, because a model they read diverged.
     """
 
     plan: Plan
     todo: dict[str, PlannedCell]
     guesses: dict[str, Guess]
+    blocked: frozenset[str] = frozenset()
 
     @property
     def cost(self) -> Estimate:
@@ -71,7 +83,8 @@ class Preview:
     def _share(self, digests: Iterable[str]) -> Share:
         digests = tuple(digests)
         todo = [self.guesses[digest] for digest in digests if digest in self.todo]
-        return Share(len(digests), len(todo), Estimate.total(todo))
+        blocked = len(self.blocked.intersection(digests))
+        return Share(len(digests), len(todo), Estimate.total(todo), blocked)
 
 
 def preview(
@@ -84,8 +97,14 @@ def preview(
     """Hold ``plan`` against the store at ``store``, which may not exist; change nothing.
 
     For ``size`` see :func:`llt_core.sweep.estimate.guess`.
+
+    Raises
+    ------
+    StoreError
+        There is something else at ``store``, where no store could be made.
     """
-    opened = Store(store, create=False) if (store / "store.json").is_file() else None
-    todo = missing(plan, opened, force)
+    opened = Store.existing(store)
+    seen = look(plan, opened, force)
+    todo, blocked = seen.todo, frozenset(seen.lost)
     past = records(opened) if opened and todo else ()
-    return Preview(plan, todo, guess(todo.values(), past, opened, size=size))
+    return Preview(plan, todo, guess(todo.values(), past, opened, size=size), blocked)

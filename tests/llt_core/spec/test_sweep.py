@@ -125,6 +125,10 @@ def test_computed_values_have_no_digits_that_machines_disagree_on():
         ({"geomspace": [1, 4, 1]}, "greater than or equal to 2"),
         ({"values": [1], "kind": "pressure"}, "'load' or 'temperature'"),
         ({"values": [1], "fields": ["seed"]}, "either field"),
+        ({"values": [1, 2, 1.0]}, "1 and 1.0 are equal, so they are one point"),
+        ({"values": [True, 1]}, "true and 1 are equal"),
+        ({"values": [[0.5, 1], [0.5, True]]}, "[0.5, 1] and [0.5, True] are equal"),
+        ({"values": [{"name": "mlp", "width": 2}, {"width": 2.0, "name": "mlp"}]}, "are equal"),
     ],
 )
 def test_what_an_axis_cannot_be(keys, says):
@@ -285,6 +289,90 @@ def test_the_command_line_comes_last(read):
             read(SHORTEST, changes={path: [1]})
         assert says in str(caught.value)
         assert caught.value.where == "--set"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"axes.load.values": []}, "--set axes.load.values"),
+        ({"axes.load.values": 3}, "--set axes.load.values"),
+        ({"axes.load.feild": "seed"}, "--set axes.load.feild"),
+        ({"name": "a/b"}, "--name"),
+        ({"title": 3}, "--set title"),
+        ({"axes.temperature.values": [1]}, "my-sweep.toml, --set axes.temperature.values"),
+    ],
+)
+def test_what_the_command_line_makes_wrong_is_told_to_stand_there(read, changes, where):
+    with pytest.raises(RequestError) as caught:
+        read('zip = [["load", "temperature"]]\n' + SHORTEST.replace("128", "128, 64"), "", changes)
+    assert caught.value.where.endswith(where)
+
+
+def test_what_the_file_has_wrong_is_told_to_stand_in_the_file(read):
+    with pytest.raises(RequestError) as caught:
+        read(SHORTEST.replace("[1, 2, 4]", "[]"), changes={"axes.temperature.values": [4]})
+    assert caught.value.where.endswith("my-sweep.toml, line 9 (axes.load)")
+
+
+@pytest.mark.parametrize(
+    ("stem", "profile", "name"), [("a+b", "", "a-b"), ("two words", "mini", "two-words-mini")]
+)
+def test_a_file_whose_name_is_none_for_a_sweep(tmp_path, stem, profile, name):
+    path = tmp_path / f"{stem}.toml"
+    path.write_text(SHORTEST + "[profiles.mini]\nmodels = 1\n")
+    with pytest.raises(RequestError, match="a sweep cannot be called") as caught:
+        SweepSpec.read(path, profile)
+    assert caught.value.where == str(path)
+    assert caught.value.next_step == f"--name {name}"
+    assert SweepSpec.read(path, profile, {"name": name}).name == name
+    path.write_text('name = "own"\n' + path.read_text())
+    assert SweepSpec.read(path, profile).name == "own"
+
+
+QUIET = """\
+task = "digits"
+architecture = "mlp"
+metrics = ["cka", "hessian_trace"]
+[set]
+train.epochs = 5
+train.batch_size = 64
+architecture.width = 3
+metric.cka.samples = 8
+metric.hessian_trace.samples = 9
+"""
+
+
+@pytest.mark.parametrize("above", ["profile", "include"])
+def test_what_set_says_below_gives_way_to_plain_keys_above(read, above):
+    text = (
+        'train.epochs = 1\nmetrics = ["hessian_trace", {name = "cka", samples = 16}]\n'
+        "architecture.depth = 2\n"
+    )
+    if above == "profile":
+        spec = read(QUIET + "[profiles.mini]\n" + text, "mini")
+    else:
+        spec = read('include = "base.toml"\n' + text, base=QUIET)
+    assert spec.base.train == {"epochs": 1, "batch_size": 64}
+    assert spec.base.architecture == Named(name="mlp", parameters={"depth": 2, "width": 3})
+    assert {m.name: dict(m.parameters) for m in spec.base.metrics} == {
+        "cka": {"samples": 16}, "hessian_trace": {"samples": 9},
+    }  # fmt: skip
+
+
+def test_another_component_drops_what_set_said_of_the_old_one(read):
+    spec = read(QUIET + '[profiles.deep]\narchitecture = "resnet18"\n', "deep")
+    assert spec.base.architecture == Named(name="resnet18")
+    spec = read(QUIET + '[profiles.deep]\narchitecture = "mlp:depth=4"\n', "deep")
+    assert spec.base.architecture == Named(name="mlp", parameters={"depth": 4, "width": 3})
+
+
+def test_set_of_a_profile_goes_over_its_own_plain_keys(read):
+    text = QUIET + "[profiles.mini]\ntrain.epochs = 1\nset.train.epochs = 2\n"
+    assert read(text, "mini").base.train["epochs"] == 2
+    below = QUIET + "[profiles.mini]\nset.train.epochs = 2\nset.seed = 4\n"
+    text = 'include = "base.toml"\n[profiles.mini]\ntrain.epochs = 1\n'
+    spec = read(text, "mini", base=below)
+    assert (spec.base.train["epochs"], spec.base.seed) == (1, 4)
 
 
 def test_an_axis_goes_over_the_base(read):

@@ -100,7 +100,7 @@ def test_cells_that_coincide_are_one(spec, plan):
         plan(spec(axes=axes))
     same = {"stop": {"field": "train.early_stop", "values": [False, True]},
             "recipe": {"field": "train.recipe", "values": ["standard", "lr_decay"]},
-            "epochs": {"field": "train.epochs", "values": [2, 2.0]}}  # fmt: skip
+            "epochs": {"field": "train.epochs", "values": [2, "2"]}}  # fmt: skip
     made = plan(spec(axes=same))
     assert len(made.points) == 8
     assert len(made.trains) == 2 * 4
@@ -503,6 +503,48 @@ def test_a_preview_counts_by_kind_and_by_axis(sweep, spec, plan, here):
     assert ahead.cost.unknown == 0
     assert ahead.cost.seconds == pytest.approx(sum(s.cost.seconds for s in kinds.values()))
     assert ahead.cost.unsized == 6, "no model of this width was ever stored"
+
+
+DIVERGING = {"rate": {"field": "train.learning_rate", "values": [0.01, 1e30]}}
+
+
+def test_what_can_never_be_measured_is_not_to_do(sweep, spec, plan, here):
+    first = sweep(axes=DIVERGING, train={"epochs": 2, "batch_size": 16})
+    statuses = [cell.record.status for cell in first.results if cell.planned.cell.kind == "train"]
+    assert statuses == ["done", "done", "diverged", "diverged"]
+    again = plan(spec(axes=DIVERGING, train={"epochs": 2, "batch_size": 16}))
+    ahead = preview(again, here / "store")
+    assert (ahead.todo, len(ahead.blocked)) == ({}, 3)
+    kinds = {name: (s.done, s.blocked, s.todo) for name, s in ahead.by_kind().items()}
+    assert kinds == {"train": (4, 0, 0), "norm": (2, 2, 0), "distance": (1, 1, 0)}
+    ((_, good), (_, bad)) = ahead.by_axis()["train.learning_rate"]
+    assert [(s.cells, s.done, s.blocked) for s in (good, bad)] == [(5, 5, 0), (5, 2, 3)]
+    forced = preview(again, here / "store", force=True)
+    assert (len(forced.todo), forced.blocked) == (10, frozenset())
+
+
+def test_a_model_that_only_blocked_measurements_would_read_is_not_needed(sweep, spec, plan, here):
+    settings = {"axes": DIVERGING, "train": {"epochs": 2, "batch_size": 16}}
+    sweep(**settings, metrics=["distance"], models=2)
+    planned = plan(spec(**settings, metrics=["distance"], models=2))
+    store = Store(here / "store")
+    gone = planned.points[1].trains[1]  # diverged as well, but nobody knows any more
+    store.set_aside(gone)
+    assert preview(planned, here / "store").todo == {}
+    store.set_aside(planned.points[1].trains[0])
+    assert len(preview(planned, here / "store").todo) == 3
+
+
+def test_a_preview_refuses_what_is_no_store(spec, plan, here):
+    with pytest.raises(LltError, match="there is no store here"):
+        preview(plan(spec()), here)
+    (here / "file").touch()
+    with pytest.raises(LltError, match="there is no store here"):
+        preview(plan(spec()), here / "file")
+    (here / "new").mkdir()
+    for empty in ("new", "gone"):
+        assert len(preview(plan(spec()), here / empty).todo) == 30
+    assert not (here / "gone").exists()
 
 
 def test_time_at_other_parameters_follows_a_power_law(sweep, plan, spec, here):
