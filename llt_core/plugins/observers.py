@@ -8,8 +8,8 @@ from copy import deepcopy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from llt_core.plugins.catalogue import Catalogue
 from llt_core.errors import LltError
+from llt_core.plugins.catalogue import Catalogue
 from llt_core.plugins.errors import BrokenPluginError
 from llt_core.plugins.finder import new_manager, register, register_hooks
 from llt_core.plugins.hookspecs import PROJECT

@@ -124,9 +124,7 @@ class MlflowRuns(Tracker):
             self._session = _Session(client, found, where, tags)
 
     @hookimpl
-    def llt_cell_finished(
-        self, digest: str, kind: str, label: str, record: dict[str, Any]
-    ) -> None:
+    def llt_cell_finished(self, digest: str, kind: str, label: str, record: dict[str, Any]) -> None:
         """Tell of a cell that has a result."""
         end = ended(record["provenance"]["finished"])
         tags = {"llt.status": record["status"]}

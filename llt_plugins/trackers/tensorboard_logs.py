@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
 from llt_core.interfaces import Tracker, composition_columns, parameter
 from llt_core.plugins import hookimpl
-from llt_plugins.trackers.facts import Point, ended, points
-
-if TYPE_CHECKING:
-    from tensorboard.compat.proto.event_pb2 import Event
+from llt_plugins.trackers import tensorboard_events as events
+from llt_plugins.trackers.facts import ended, points
 
 LONGEST_NAME = 150
 
@@ -54,55 +50,32 @@ class TensorBoardLogs(Tracker):
     @hookimpl
     def llt_cell_finished(self, digest: str, kind: str, label: str, record: dict[str, Any]) -> None:
         """Write the file of a cell that has a result."""
-        models = record["cell"]["models"] if kind == "measure" else [digest]
+        if self._folder is None:
+            return
         end = ended(record["provenance"]["finished"])
-        known = list(points(record))
-        events = [_scalar(point) for point in known]
-        start = end - record["seconds"]
-        session = _session(record["composition"], models, start, end, succeeded=True)
-        self._write(digest, label, [*session, *events])
+        row = events.session(
+            _values(record["composition"]),
+            _group(digest, record["cell"]),
+            end - record["seconds"],
+            end,
+            succeeded=True,
+        )
+        folder = self._folder / folder_name(label, digest)
+        events.write(folder, [*row, *map(events.scalar, points(record))])
 
     @hookimpl
     def llt_cell_failed(
         self, digest: str, label: str, composition: dict[str, Any], failure: dict[str, Any]
     ) -> None:
         """Write the file of a cell that has none."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.plugins.text.summary_v2 import text_pb
-
-        cell, end = failure["cell"], ended(failure["time"])
-        models = cell["models"] if cell["kind"] == "measure" else [digest]
-        session = _session(composition, models, end, end, succeeded=False)
-        text = f"{failure['kind']}: {failure['message']}\n\n```\n{failure['traceback']}\n```"
-        told = Event(wall_time=end, summary=text_pb("failure", text))
-        self._write(digest, label, [*session, told])
-
-    def _write(self, digest: str, label: str, events: list[Event]) -> None:
-        """Put ``events`` into a file that replaces those of the cell."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
         if self._folder is None:
             return
+        end = ended(failure["time"])
+        group = _group(digest, failure["cell"])
+        row = events.session(_values(composition), group, end, end, succeeded=False)
+        said = f"{failure['kind']}: {failure['message']}\n\n```\n{failure['traceback']}\n```"
         folder = self._folder / folder_name(label, digest)
-        folder.mkdir(exist_ok=True)
-        old = list(folder.glob("events.out.tfevents.*"))
-        # Hidden files are no event files, so that a reader sees all or nothing.
-        handle, hidden = tempfile.mkstemp(prefix=".", dir=folder)
-        try:
-            with open(handle, "wb") as file:
-                writer = RecordWriter(file)
-                first = Event(wall_time=time.time(), file_version="brain.Event:2")
-                for event in (first, *events):
-                    writer.write(event.SerializeToString())
-            Path(hidden).chmod(0o644)
-            # TensorBoard reads the files of a folder in the order of their names.
-            Path(hidden).replace(folder / f"events.out.tfevents.{time.time_ns() // 10**6}.llt")
-        except BaseException:
-            Path(hidden).unlink(missing_ok=True)
-            raise
-        for path in old:
-            path.unlink(missing_ok=True)
+        events.write(folder, [*row, events.text("failure", said, end)])
 
 
 def folder_name(label: str, digest: str) -> str:
@@ -114,33 +87,12 @@ def folder_name(label: str, digest: str) -> str:
     return re.sub(r"[^\w .,=+()-]", "_", label)[:LONGEST_NAME].strip(" .") + f" {digest[:8]}"
 
 
-def _session(
-    composition: dict[str, Any], models: list[str], start: float, end: float, *, succeeded: bool
-) -> list[Event]:
-    """Return the events that give a cell a row in the dashboard of hyperparameters.
+def _group(digest: str, cell: dict[str, Any]) -> str:
+    """Return what a training shares with all that is measured on that model alone."""
+    return "+".join(model[:8] for model in cell.get("models", [digest]))
 
-    Cells with one session group share a row: what is measured on a model stands beside its
-    training. So they must have the same hyperparameters, and none of a metric.
-    """
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.plugins.hparams.api_pb2 import Status
-    from tensorboard.plugins.hparams.summary import session_end_pb
-    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
+def _values(composition: dict[str, Any]) -> dict[str, Any]:
+    """Return what a training and its measurements have in common."""
     shared = {key: value for key, value in composition.items() if key != "metric"}
-    values = composition_columns(shared)
-    known = {name: value for name, value in values.items() if value is not None}
-    begin = hparams_pb(known, trial_id="+".join(d[:8] for d in models), start_time_secs=start)
-    status = Status.STATUS_SUCCESS if succeeded else Status.STATUS_FAILURE
-    return [
-        Event(wall_time=start, summary=begin),
-        Event(wall_time=end, summary=session_end_pb(status, end)),
-    ]
-
-
-def _scalar(point: Point) -> Event:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    value = Summary.Value(tag=point.name, simple_value=point.value)
-    return Event(wall_time=point.time, step=point.step, summary=Summary(value=[value]))
+    return {name: v for name, v in composition_columns(shared).items() if v is not None}
