@@ -18,7 +18,7 @@ COMMANDS = {
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
-    "list-plugins": "List every task, architecture, perturbation, metric and executor.",
+    "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",
     "show": "Show the parameters of one plugin.",
     "doctor": "Check versions, device, data and plugins.",
 }
