@@ -68,6 +68,23 @@ def compute_options(command: Command) -> Command:
     return device(threads(command))
 
 
+def executor_options(command: Command) -> Command:
+    """Add ``--executor`` and ``--retries``."""
+    executor = click.option(
+        "--executor",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="Where to compute: llt list-plugins --kind executor",
+    )
+    retries = click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=2,
+        show_default=True,
+        help="Tries more for a cell that was killed, timed out or ran out of memory",
+    )
+    return executor(retries(command))
+
+
 def force_option(command: Command) -> Command:
     """Add ``--force``."""
     return click.option("--force", is_flag=True, help="Compute again what the store holds")(command)

@@ -15,6 +15,7 @@ from llt_core.cli.options import (
     compute_options,
     data_option,
     dry_run_option,
+    executor_options,
     force_option,
     json_option,
     quiet_option,
@@ -69,6 +70,7 @@ NAMED = "NAME[:KEY=VALUE,…]"
     help="Which models the metrics of pairs compare",
 )
 @compute_options
+@executor_options
 @store_option
 @data_option
 @force_option
@@ -79,6 +81,8 @@ NAMED = "NAME[:KEY=VALUE,…]"
 def command(
     device: str,
     threads: int,
+    executor: str | None,
+    retries: int,
     store: str | None,
     data_root: str | None,
     force: bool,
@@ -105,8 +109,14 @@ def command(
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, as_json)
-    compute = ComputeSettings(device=device, threads=threads)
-    return _run(spec, where, compute, force, every, as_json, quiet)
+    how = {
+        **where,
+        "compute": ComputeSettings(device=device, threads=threads),
+        "executor": Named.parse(executor) if executor else None,
+        "retries": retries,
+        "force": force,
+    }
+    return _run(spec, how, every, as_json, quiet)
 
 
 def _spec(
@@ -141,24 +151,16 @@ def _spec(
     return spec
 
 
-def _run(
-    spec: RunSpec,
-    where: dict[str, Path],
-    compute: ComputeSettings,
-    force: bool,
-    every: bool,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    from llt_core.api import execute
+def _run(spec: RunSpec, how: dict[str, Any], every: bool, as_json: bool, quiet: bool) -> int:
     from llt_core.cli.progress import ProgressListener
     from llt_core.cli.tables import print_run, run_document
+    from llt_core.execution import execute
+    from llt_core.sweep import Policy
 
     line = shlex.join(["llt", *sys.argv[1:]])
+    policy = Policy(retries=how.pop("retries"))
     with ProgressListener(quiet=quiet) as listener:
-        result = execute(
-            spec, **where, compute=compute, force=force, command=line, listener=listener
-        )
+        result = execute(spec, **how, policy=policy, command=line, listener=listener)
     if as_json:
         print(json.dumps(run_document(result), indent=1, allow_nan=False))
     else:

@@ -15,6 +15,7 @@ from llt_core.cli.options import (
     compute_options,
     data_option,
     dry_run_option,
+    executor_options,
     force_option,
     json_option,
     quiet_option,
@@ -23,7 +24,7 @@ from llt_core.cli.options import (
 )
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
-from llt_core.spec import ComputeSettings, SweepSpec
+from llt_core.spec import ComputeSettings, Named, SweepSpec
 from llt_core.spec.run import parse_assignment
 
 
@@ -35,6 +36,13 @@ from llt_core.spec.run import parse_assignment
     "--name", "sweep_name", metavar="NAME", help="Remember it by this name  [dim](default: FILE)[/]"
 )
 @compute_options
+@executor_options
+@click.option("--fail-fast", is_flag=True, help="Start nothing more once a cell has failed")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Submit what can start and leave; for executors whose jobs go on alone",
+)
 @store_option
 @data_option
 @force_option
@@ -52,6 +60,10 @@ def command(
     sweep_name: str | None,
     device: str,
     threads: int,
+    executor: str | None,
+    retries: int,
+    fail_fast: bool,
+    detach: bool,
     store: str | None,
     data_root: str | None,
     force: bool,
@@ -64,14 +76,15 @@ def command(
     """Train and measure every point of a grid that a file describes.
 
     What the store already holds is not computed again, whichever run or sweep it is from. A
-    cell that fails is recorded and the rest goes on; Ctrl-C keeps what is finished, and the
-    same command goes on from there.
+    cell that fails is recorded and the rest goes on; Ctrl-C lets running cells finish, a second
+    one stops them. The same command goes on from there.
 
     \b
     [bold]Examples:[/]
       llt sweep experiments/quickstart.toml --dry-run
       llt sweep experiments/quickstart.toml
       llt sweep experiments/figure02.toml --profile mini --data-root data
+      llt sweep experiments/quickstart.toml --executor local:workers=4
       llt sweep experiments/quickstart.toml --set models=5 --set 'axes.load.values=[1, 2]'
       llt results --sweep quickstart
       llt export --sweep quickstart -o quickstart.csv
@@ -83,28 +96,32 @@ def command(
     where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
         return _dry_run(spec, where["store"], where["data_root"], force, sizes, as_json)
-    compute = ComputeSettings(device=device, threads=threads)
-    return _run(spec, where, compute, force, every, as_json, quiet)
+    how = {
+        **where,
+        "compute": ComputeSettings(device=device, threads=threads),
+        "executor": Named.parse(executor) if executor else None,
+        "force": force,
+    }
+    policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
+    return _run(spec, how, policy, every, as_json, quiet)
 
 
 def _run(
     spec: SweepSpec,
-    where: dict[str, Path],
-    compute: ComputeSettings,
-    force: bool,
+    how: dict[str, Any],
+    policy: dict[str, Any],
     every: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from llt_core.api import SweepResult, execute
     from llt_core.cli.sweep_progress import SweepProgress
     from llt_core.cli.sweep_tables import print_sweep, sweep_document
+    from llt_core.execution import SweepResult, execute
+    from llt_core.sweep import Policy
 
     line = shlex.join(["llt", *sys.argv[1:]])
     with SweepProgress(quiet=quiet) as listener:
-        result = execute(
-            spec, **where, compute=compute, force=force, command=line, listener=listener
-        )
+        result = execute(spec, **how, policy=Policy(**policy), command=line, listener=listener)
     assert isinstance(result, SweepResult)
     if as_json:
         print(json.dumps(sweep_document(result), indent=1, allow_nan=False))

@@ -18,7 +18,7 @@ from llt_core.sweep.estimate import Estimate
 from llt_core.sweep.preview import Preview, Share
 
 if TYPE_CHECKING:
-    from llt_core.api import SweepResult
+    from llt_core.execution import SweepResult
     from llt_core.sweep.summary import Mean
 
 MOST_FAILURES = 10

@@ -17,7 +17,7 @@ from llt_core.store import Record
 from llt_core.sweep.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
-    from llt_core.api import RunResult
+    from llt_core.execution import RunResult
     from llt_core.sweep.estimate import Estimate
 
 COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")

@@ -62,6 +62,8 @@ class MeasureContext:
         Names the layers of a model that are worth comparing, in forward order.
     embed
         Names the layers of a model that turn tokens into vectors; none for images.
+    halvings
+        How often :meth:`at_once` halves what it is asked for: memory ran out with more.
     memories
         What :meth:`remember` keeps, one mapping for each model.
     """
@@ -76,6 +78,7 @@ class MeasureContext:
     report: Callable[[int, int], None] = _ignore
     probe: Callable[[nn.Module], list[str]] = _children
     embed: Callable[[nn.Module], list[str]] = _embeddings
+    halvings: int = 0
     memories: tuple[dict[Hashable, Any], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -165,12 +168,14 @@ class MeasureContext:
     def at_once(self, batch_size: int) -> int:
         """Return how many of ``batch_size`` examples pass a model together.
 
-        All images; fewer texts where their logits would take more than 128 MB.
+        All images; fewer texts where their logits would take more than 128 MB; and half, a
+        quarter … of these after memory ran out. Where it matters which examples make up a batch
+        (statistics of batch normalisation), this is not to be asked.
         """
         described = self.task.describe()
         if described.modality == "text":
             batch_size = min(batch_size, _LOGITS // (described.input_shape[0] * described.outputs))
-        return max(1, batch_size)
+        return max(1, batch_size >> self.halvings)
 
     def chunks(
         self, split: str, samples: int | None = None, batch_size: int = 512

@@ -1,9 +1,13 @@
 """A user's own ``llt.toml``: extra registrations, and who may use which name.
 
-It has the shape of a manifest plus three reserved keys::
+It has the shape of a manifest plus reserved keys::
 
     disable = ["flaky-package", "hello/noisy_metric"]
     require = ["llt-hello>=0.2"]
+    executor = "slurm"
+
+    [executors.slurm]
+    partition = "gpu"
 
     [prefer]
     hessian_trace = "llt"
@@ -38,6 +42,8 @@ class Settings:
     require: tuple[str, ...] = ()
     prefer: Mapping[str, str] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
+    executor: str = ""
+    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def disabled(self, entry: Entry) -> bool:
         """Whether the user switched off the entry's package or the entry itself."""
@@ -70,8 +76,26 @@ def read_settings(path: Path | None) -> Settings:
         raise ManifestError(
             "'prefer' is wrong", where=str(path), expected='[prefer] with name = "package"'
         )
+    executor = tables.pop("executor", "")
+    if not isinstance(executor, str):
+        raise ManifestError("'executor' is wrong", where=str(path), expected='executor = "NAME"')
+    executors = tables.pop("executors", {})
+    if not isinstance(executors, dict) or not all(isinstance(v, dict) for v in executors.values()):
+        raise ManifestError(
+            "'executors' is wrong",
+            where=str(path),
+            expected="tables of parameters: [executors.NAME] with key = value",
+        )
     entries = parse_entries(tables, package=LOCAL, version="", source=str(path))
-    return Settings(path, frozenset(disable), tuple(require), prefer, tuple(entries))
+    return Settings(
+        path,
+        frozenset(disable),
+        tuple(require),
+        prefer,
+        tuple(entries),
+        executor=executor,
+        executors=executors,
+    )
 
 
 def _texts(value: Any, key: str, path: Path) -> list[str]:

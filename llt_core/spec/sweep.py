@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
-from llt_core.spec.run import RunSpec
+from llt_core.spec.run import Named, RunSpec
 from llt_core.spec.sweep_axis import NAME, Axis, AxisKind, _Part
 from llt_core.spec.sweep_conditions import all_hold
 
@@ -47,6 +47,8 @@ class SweepSpec(_Part):
         Each varies one field, or several that move together. The grid is their product.
     zip
         Groups of axes of equal length that move together instead.
+    executor
+        Where to compute it unless the command line says otherwise; no part of any cell.
     exclude
         Grid points to leave out: those where all conditions of any one table hold. A key is
         the name of an axis or a varied field; for the conditions see
@@ -71,6 +73,7 @@ class SweepSpec(_Part):
     axes: Mapping[str, Axis] = Field(default_factory=dict)
     zip: tuple[tuple[str, ...], ...] = ()
     exclude: tuple[Mapping[str, Any], ...] = ()
+    executor: Named | None = None
 
     @classmethod
     def of(cls, profile: str = "", changes: Mapping[str, Any] | None = None, **keys: Any) -> Self:

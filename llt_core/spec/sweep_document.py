@@ -18,7 +18,12 @@ from llt_core.spec.sweep_axis import SOURCES
 Tree = dict[str, Any]
 
 COMPOSITION = tuple(RunSpec.model_fields)
-KEYS = ("name", "title", "include", *COMPOSITION, "set", "axes", "zip", "exclude", "profiles")
+KEYS = (
+    *("name", "title", "include", *COMPOSITION, "set", "axes", "zip", "exclude"),
+    *("executor", "profiles"),
+)
+PLUGINS = ("task", "architecture", "executor")
+"""Keys that name one plugin."""
 _NOT_IN_PROFILES = ("include", "profiles")
 _DEPTH = {"metric": 3, "perturbation": 3, "task": 2, "architecture": 2, "train": 2}
 """Keys in a dotted field, by the first one."""
@@ -181,9 +186,9 @@ def _no_table(name: str, value: Any, document: Document, *path: str) -> RequestE
 
 
 def _normal(tree: Mapping[str, Any], document: Document) -> Tree:
-    """Return the tables with the task and the architecture as tables, so that they merge."""
+    """Return the tables with plugins as tables, so that they merge."""
     found = dict(tree)
-    for key in ("task", "architecture"):
+    for key in PLUGINS:
         if isinstance(found.get(key), str | Named):
             named = located(Named.of, found[key], document, key)
             found[key] = {"name": named.name, **named.parameters}
@@ -275,7 +280,7 @@ def _without_rivals(
         rivals = [set(SOURCES) | {"integer"}] if set(SOURCES) & set(new) else []
         rivals += [{"field", "fields"}] if {"field", "fields"} & set(new) else []
         return {key: value for key, value in old.items() if not any(key in r for r in rivals)}
-    if inside in (("task",), ("architecture",)) and "name" in new:
+    if len(inside) == 1 and inside[0] in PLUGINS and "name" in new:
         return old if old.get("name", new["name"]) == new["name"] else {}
     return old
 

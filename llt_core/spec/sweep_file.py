@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound="SweepSpec")
 Checked = TypeVar("Checked")
 
+DEFAULT_EXECUTOR = "local"
+"""The executor of a sweep that names none."""
 _WHOLE = ("task", "architecture")
 """Components that an axis, a key or a change can replace as a whole."""
 
@@ -55,10 +57,15 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
             tree = _with_axis(tree, path, value, document)
         elif _in_tables(path):
             tree[path] = value
+        elif path.startswith("executor."):
+            old = {"name": DEFAULT_EXECUTOR} | tree.get("executor", {})
+            tree["executor"] = old | {path.removeprefix("executor."): value}
         else:
             assignments[path] = value
     base = _base({key: tree.pop(key) for key in COMPOSITION if key in tree}, document, profile)
     rest = {"axes": written_out(tree.pop("axes", {})), **tree}
+    if "executor" in rest:
+        rest["executor"] = located(Named.of, rest["executor"], document, "executor")
     if isinstance(rest.get("exclude"), Mapping):
         rest["exclude"] = [rest["exclude"]]
     given = {"profile": profile, "base": base, **rest}

@@ -12,10 +12,21 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from llt_core.sweep.engine import CellResult, Engine, Listener
+from llt_core.sweep.engine import Engine
+from llt_core.sweep.outcomes import Policy
 from llt_core.sweep.plan import Plan, PlannedCell, PlannedPoint, make_plan
+from llt_core.sweep.results import CellResult, Listener
 
-__all__ = ["CellResult", "Engine", "Listener", "Plan", "PlannedCell", "PlannedPoint", "make_plan"]
+__all__ = [
+    "CellResult",
+    "Engine",
+    "Listener",
+    "Plan",
+    "PlannedCell",
+    "PlannedPoint",
+    "Policy",
+    "make_plan",
+]
 
 
 class _Room(ModuleType):

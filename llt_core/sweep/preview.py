@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llt_core.spec.naming import work_name
-from llt_core.store import Record, Store
+from llt_core.store import Store
 from llt_core.store.index import records
-from llt_core.sweep.engine import look
 from llt_core.sweep.estimate import Estimate, Guess, guess
+from llt_core.sweep.look import look
 from llt_core.sweep.plan import Plan, PlannedCell
-from llt_core.sweep.waiting import models_of
 
 
 @dataclass(frozen=True)
@@ -105,29 +104,7 @@ def preview(
         There is something else at ``store``, where no store could be made.
     """
     opened = Store.existing(store)
-    todo, known = look(plan, opened, force)
-    blocked = frozenset(_blocked(plan, todo, known))
-    read = {
-        digest
-        for m in plan.measures
-        if m.digest in todo.keys() - blocked
-        for digest in models_of(m)
-    }
-    read |= {digest for point in plan.points if not point.measures for digest in point.trains}
-    todo = {
-        digest: planned
-        for digest, planned in todo.items()
-        if digest not in blocked and (planned.cell.kind == "measure" or force or digest in read)
-    }
+    seen = look(plan, opened, force)
+    todo, blocked = seen.todo, frozenset(seen.lost)
     past = records(opened) if opened and todo else ()
     return Preview(plan, todo, guess(todo.values(), past, opened, size=size), blocked)
-
-
-def _blocked(
-    plan: Plan, todo: Mapping[str, PlannedCell], known: Mapping[str, Record]
-) -> Iterator[str]:
-    """Yield the measurements that do not exist and never will."""
-    diverged = {d for d, record in known.items() if record.status == "diverged" and d not in todo}
-    for planned in plan.measures:
-        if planned.digest not in known and not diverged.isdisjoint(models_of(planned)):
-            yield planned.digest

@@ -11,6 +11,7 @@ Examples
 
 from llt_core.testing.architecture import ArchitectureConformance
 from llt_core.testing.component import ComponentConformance
+from llt_core.testing.executor import ExecutorConformance
 from llt_core.testing.metric import MetricConformance
 from llt_core.testing.perturbation import PerturbationConformance
 from llt_core.testing.samples import TinyImages, small_network
@@ -20,6 +21,7 @@ from llt_core.testing.text_samples import TinyTexts, small_translator
 __all__ = [
     "ArchitectureConformance",
     "ComponentConformance",
+    "ExecutorConformance",
     "MetricConformance",
     "PerturbationConformance",
     "TaskConformance",

@@ -1,10 +1,16 @@
-"""Keeping freed memory for the next step instead of handing it back to the system."""
+"""Memory: freed blocks are kept for the next step, and given back after running out."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
@@ -26,3 +32,19 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_THRESHOLD, 32 << 20)) and bool(mallopt(_TRIM_THRESHOLD, 1 << 30))
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Free the memory of the device where the block fails for the lack of it.
+
+    Other processes that share the device, and what this one does next, can then have it. What
+    the block's own functions held is let go; what the caller of the block holds stays.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        torch.cuda.empty_cache()
+        raise

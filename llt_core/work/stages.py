@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -38,24 +37,30 @@ def perturbed(
     return subject
 
 
-def batch_changes(
-    perturbations: Sequence[NamedPerturbation], seed: int
-) -> list[Callable[[Batch], Batch]]:
+@dataclass(frozen=True)
+class BatchChange:
+    """What one perturbation does to the batches of one training; each call draws anew."""
+
+    perturbation: Perturbation
+    generator: torch.Generator
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the changed batch."""
+        changed: Batch = self.perturbation.apply(batch, self.generator)
+        return changed
+
+
+def batch_changes(perturbations: Sequence[NamedPerturbation], seed: int) -> list[BatchChange]:
     """Return what those of the training stage do to a batch; each call draws anew.
 
     ``seed`` is that of the model's training: batches come in another order for each model, so
     there is nothing to share between them.
     """
-    changes: list[Callable[[Batch], Batch]] = []
+    changes = []
     for place, (name, perturbation) in enumerate(at_stage("training", perturbations)):
         own = seed_from("perturbation", name, perturbation.seed, seed, place)
-        changes.append(partial(_change, perturbation, torch.Generator().manual_seed(own)))
+        changes.append(BatchChange(perturbation, torch.Generator().manual_seed(own)))
     return changes
-
-
-def _change(perturbation: Perturbation, generator: torch.Generator, batch: Batch) -> Batch:
-    changed: Batch = perturbation.apply(batch, generator)
-    return changed
 
 
 def mixed_loss(task: Task, outputs: Any, batch: Batch) -> Tensor:

@@ -26,8 +26,16 @@ from llt_core.work.stages import NamedPerturbation, batch_changes, mixed_loss
 Report = Callable[[int, int, str], None]
 
 
+Watch = Callable[["Trainer", Epoch | None], None]
+"""Called after each step (with None) and each epoch (with its line), when the state is whole."""
+
+
 def _ignore(done: int, total: int, text: str) -> None:
     """Report progress to nobody."""
+
+
+def _look_away(trainer: Trainer, line: Epoch | None) -> None:
+    """Watch nothing."""
 
 
 @dataclass
@@ -40,8 +48,34 @@ class Trained:
     epoch: int = 0
 
 
+@dataclass
+class Pass:
+    """An epoch under way: where it began, and sums over the steps that are done.
+
+    Attributes
+    ----------
+    order
+        State of the generator of the order before it drew that of this epoch.
+    loss, correct
+        Sums ``()`` on the device, so that steps need not wait for them.
+    start
+        When it began, by :func:`time.perf_counter`; later by what happened between two processes.
+    """
+
+    order: Tensor
+    loss: Tensor
+    correct: Tensor
+    start: float
+    steps: int = 0
+    weight: int = 0
+    rate: float = 0.0
+
+
 class Trainer:
     """Trains ``model`` in place on ``examples`` by ``recipe``.
+
+    What it has reached lies in its attributes, which :mod:`llt_core.work.snapshot` reads and
+    fills: :meth:`run` goes on from there.
 
     ``seed`` fixes the order of examples, and what the training stage of ``perturbations`` (with
     their names) does to the batches; the model's own randomness (dropout) follows the global
@@ -71,6 +105,8 @@ class Trainer:
         if recipe.max_steps is not None:
             self.length = min(recipe.epochs, recipe.max_steps / self.steps)
         self.taken = 0
+        self.trained = Trained("done")
+        self.under_way: Pass | None = None
         self.model = guard(model).to(device)
         _lay_out(self.model, self.layout)
         self.examples = examples.to(device)
@@ -80,69 +116,85 @@ class Trainer:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(self.parameters, recipe, device)
 
-    def run(self, report: Report) -> Trained:
+    def run(self, report: Report, watch: Watch = _look_away) -> Trained:
         """Train to the end, to the early stop, or to the first epoch without a finite loss."""
-        trained = Trained("done")
-        best = math.inf
-        losses: list[float] = []
-        for epoch in range(1, math.ceil(self.length) + 1):
-            line = self.epoch(epoch, losses[-1] if losses else None, report)
+        trained = self.trained
+        losses = [line.train_loss for line in trained.history if line.train_loss is not None]
+        while not self._over(losses):
+            epoch = len(losses) + 1
+            line = self.epoch(epoch, losses[-1] if losses else None, report, watch)
             trained.history.append(line)
             if line.train_loss is None:
                 return Trained("diverged", trained.history)
-            losses.append(line.train_loss)
-            if self.recipe.checkpoint == "best_train_loss" and line.train_loss < best:
-                best = line.train_loss
+            if self.recipe.checkpoint == "best_train_loss" and line.train_loss < min(
+                losses, default=math.inf
+            ):
                 trained.state, trained.epoch = copy.deepcopy(self.model.state_dict()), epoch
-            if should_stop(self.recipe, losses) or self.taken == self.recipe.max_steps:
-                break
+            losses.append(line.train_loss)
+            watch(self, line)
         if trained.state is None:
             trained.state, trained.epoch = self.model.state_dict(), len(losses)
         if not _finite(trained.state):
             return Trained("diverged", trained.history)
         return trained
 
-    def epoch(self, epoch: int, last_loss: float | None = None, report: Report = _ignore) -> Epoch:
+    def _over(self, losses: list[float]) -> bool:
+        """Whether these epochs were the last."""
+        if not losses:
+            return False
+        ended = len(losses) >= math.ceil(self.length) or self.taken == self.recipe.max_steps
+        return ended or should_stop(self.recipe, losses)
+
+    def epoch(
+        self,
+        epoch: int,
+        last_loss: float | None = None,
+        report: Report = _ignore,
+        watch: Watch = _look_away,
+    ) -> Epoch:
         """Pass once over the data (``epoch`` counts from 1) and return its history line."""
         with fast_batch_norm(self.model):
-            return self._pass(epoch, last_loss, report)
+            return self._pass(epoch, last_loss, report, watch)
 
-    def _pass(self, epoch: int, last_loss: float | None, report: Report) -> Epoch:
-        start = time.perf_counter()
+    def _pass(self, epoch: int, last_loss: float | None, report: Report, watch: Watch) -> Epoch:
         text = f"epoch {epoch}/{math.ceil(self.length)}"
         if last_loss is not None:
             text += f", loss {last_loss:.4f}"
         total = int(1000 * self.length)
         self.model.train()
-        # Sums stay on the device until the end, so that steps need not wait for them.
-        loss_sum = torch.zeros((), device=self.device)
-        correct = torch.zeros((), device=self.device)
-        weight = 0
-        rate = 0.0
+        now = self.under_way = self.under_way or self._begin()
+        self.order.set_state(now.order)
         slices = self._slices(self.order)
         steps = len(slices)
         if self.recipe.max_steps is not None:
-            slices = slices[: self.recipe.max_steps - self.taken]
-        for step, index in enumerate(slices):
-            position = epoch - 1 + step / steps
-            rate = self._set_rate(position, steps)
+            slices = slices[: self.recipe.max_steps - self.taken + now.steps]
+        for index in slices[now.steps :]:
+            position = epoch - 1 + now.steps / steps
+            now.rate = self._set_rate(position, steps)
             batch = self._batch(index)
             loss, outputs = self._step(batch)
             self.taken += 1
-            loss_sum += loss * batch.weight
+            now.steps += 1
+            now.loss += loss * batch.weight
             with torch.no_grad():
-                correct += self.task.evaluate(outputs.float(), batch)["correct"].sum()
-            weight += batch.weight
+                now.correct += self.task.evaluate(outputs.float(), batch)["correct"].sum()
+            now.weight += batch.weight
             report(min(int(1000 * (position + 1 / steps)), total), total, text)
-        loss_mean = float(loss_sum) / max(weight, 1)
+            watch(self, None)
+        self.under_way = None
+        loss_mean = float(now.loss) / max(now.weight, 1)
         finite = math.isfinite(loss_mean)
         return Epoch(
             epoch=epoch,
-            learning_rate=rate,
+            learning_rate=now.rate,
             train_loss=loss_mean if finite else None,
-            train_accuracy=100.0 * float(correct) / max(weight, 1) if finite else None,
-            seconds=time.perf_counter() - start,
+            train_accuracy=100.0 * float(now.correct) / max(now.weight, 1) if finite else None,
+            seconds=time.perf_counter() - now.start,
         )
+
+    def _begin(self) -> Pass:
+        zero = torch.zeros((), device=self.device)
+        return Pass(self.order.get_state(), zero, zero.clone(), time.perf_counter())
 
     def _slices(self, order: torch.Generator) -> list[Tensor]:
         """Return the indices of each batch of one pass: how many there are, the split says."""

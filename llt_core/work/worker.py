@@ -7,10 +7,8 @@ the job runs, and puts its results into the store itself. A worker knows nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,113 +16,39 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from llt_core.errors import LltError
-from llt_core.interfaces import (
-    Architecture,
-    MeasureContext,
-    Measurement,
-    Metric,
-    Perturbation,
-    Progress,
-    Report,
-    Task,
-)
+from llt_core.interfaces import Architecture, MeasureContext, Measurement, Metric, Report, Task
 from llt_core.interfaces.executor import describe_failure
-from llt_core.plugins import Catalogue
-from llt_core.spec import ComputeSettings, MeasureCell, TrainCell
+from llt_core.spec import MeasureCell, TrainCell
 from llt_core.spec.identity import digest as identify
 from llt_core.spec.training import TrainingRecipe
-from llt_core.store import Record, Store
+from llt_core.store import Record
 from llt_core.sweep.compose import rebuild
-from llt_core.work.checkpoint import load_checkpoint, save_checkpoint
+from llt_core.work.checkpoint import DamagedModelError, load_checkpoint, save_checkpoint
 from llt_core.work.data import check_data, describe_data, load_splits
-from llt_core.work.device import choose_device, threads
-from llt_core.work.memory import keep_freed_memory
+from llt_core.work.device import threads
+from llt_core.work.job import Job, Parts
+from llt_core.work.log import CellLog, log_failure
+from llt_core.work.memory import memory_given_back
 from llt_core.work.narrow import guard
-from llt_core.work.provenance import describe_origin
+from llt_core.work.partial import Partial
 from llt_core.work.seeding import seed_from, seeded
-from llt_core.work.stages import NamedPerturbation, perturbed
+from llt_core.work.stages import perturbed
 from llt_core.work.trainer import Trainer
 
-REPORT_EVERY = 0.1
-"""Seconds between two progress reports."""
-
-
-@dataclass
-class Job:
-    """A payload, unpacked."""
-
-    payload: dict[str, Any]
-    report: Report
-
-    def __post_init__(self) -> None:
-        self.store = Store(self.payload["store"])
-        self.data_root = Path(self.payload["data_root"])
-        self.compute = ComputeSettings.model_validate(self.payload["compute"])
-        self.catalogue = Catalogue.discover()
-        self.device = choose_device(self.compute.device)
-        keep_freed_memory()
-        self._last_report = 0.0
-
-    def progress(self, job: str, done: int, total: int, text: str) -> None:
-        """Pass progress on, a few times a second at most."""
-        now = time.monotonic()
-        if now - self._last_report >= REPORT_EVERY or done >= total:
-            self._last_report = now
-            self.report(Progress(job, done, total, text))
-
-    def origin(
-        self, cell: TrainCell, thread_count: int, data: dict[str, Any], *metrics: str
-    ) -> dict[str, Any]:
-        """Return the provenance of a record that is finished now."""
-        names = [cell.task.name, cell.architecture.name, *(p.name for p in cell.perturbations)]
-        names += metrics
-        return {
-            **describe_origin(
-                device=self.device,
-                thread_count=thread_count,
-                packages=[name.partition("/")[0] for name in names],
-                command=self.payload["command"],
-            ),
-            "compute": self.compute.model_dump(mode="json"),
-            "data": data,
-            "plugins": self.payload["plugins"],
-        }
-
-
-@dataclass
-class Parts:
-    """The components a train cell names."""
-
-    task: Task
-    architecture: Architecture
-    perturbations: list[NamedPerturbation]
-
-    @classmethod
-    def of(cls, cell: TrainCell, catalogue: Catalogue) -> Parts:
-        """Rebuild them from their references."""
-        return cls(
-            cast(Task, rebuild(cell.task, "task", catalogue)),
-            cast(Architecture, rebuild(cell.architecture, "architecture", catalogue)),
-            [
-                (ref.name, cast(Perturbation, rebuild(ref, "perturbation", catalogue)))
-                for ref in cell.perturbations
-            ],
-        )
-
-    def without_weight_perturbations(self, cell: TrainCell) -> TrainCell:
-        """Return ``cell`` up to the end of training: the same cell if it has none of them."""
-        kept = [
-            ref
-            for ref, (_, perturbation) in zip(cell.perturbations, self.perturbations, strict=True)
-            if perturbation.stage != "weights"
-        ]
-        return cell.model_copy(update={"perturbations": tuple(kept)})
+Origin = Callable[[str], dict[str, Any]]
+"""Gives the provenance of a measurement by the metric of that name."""
 
 
 def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train the one model of ``payload`` and put it into the store."""
     job = Job(payload, report)
     (planned,) = payload["cells"]
+    with job.log(planned["digest"], "training") as log, memory_given_back():
+        status = _train_one(job, planned, log)
+    return {planned["digest"]: {"status": status}}
+
+
+def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
     cell, digest = TrainCell.model_validate(planned["cell"]), planned["digest"]
     parts = Parts.of(cell, job.catalogue)
     recipe = TrainingRecipe.model_validate(cell.training.parameters)
@@ -132,11 +56,13 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     # such a perturbation start from one and the same trained model.
     trained_as = identify(parts.without_weight_perturbations(cell))
     seed = seed_from("train", trained_as)
-    start = time.perf_counter()
+    kept = Partial(job.store, digest, job.compute, log)
     with threads(job.compute.threads) as thread_count, seeded(seed):
+        log.note(f"device {job.device}, {thread_count} threads")
         job.progress(digest, 0, 1, "loading data")
         check_data(parts.task, cell.data, job.data_root)
         splits = load_splits(parts.task, parts.perturbations, job.data_root)
+        data = describe_data(parts.task, splits, job.data_root)
         model = parts.architecture.build(parts.task.describe())
         trainer = Trainer(
             model,
@@ -148,26 +74,31 @@ def train(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             perturbations=parts.perturbations,
             channels_last=job.compute.memory_format == "channels_last",
         )
-        trained = trainer.run(lambda done, total, text: job.progress(digest, done, total, text))
+        kept.resume(trainer, data["fingerprint"], anew=not job.resumes)
+        trained = trainer.run(
+            lambda done, total, text: job.progress(digest, done, total, text), kept.watch
+        )
         with job.store.staging(digest) as folder:
             checkpoint = None
             if trained.state is not None:
                 model.load_state_dict(trained.state)
                 model = perturbed("weights", parts.perturbations, model.to("cpu"))
                 checkpoint = save_checkpoint(model, model.state_dict(), folder, trained.epoch)
-            data = describe_data(parts.task, splits, job.data_root)
+            resumed = {"resumed": kept.resumed} if kept.resumed else {}
             record = Record(
                 digest=digest,
                 cell=cell,
                 status=trained.status,
-                seconds=time.perf_counter() - start,
+                seconds=kept.seconds,
                 composition=planned["composition"],
-                provenance=job.origin(cell, thread_count, data) | {"seed": seed},
+                provenance=job.origin(cell, thread_count, data) | {"seed": seed} | resumed,
                 history=tuple(trained.history),
                 checkpoint=checkpoint,
             )
-            job.store.commit(record, folder, replace=payload["force"])
-    return {digest: {"status": trained.status}}
+            job.store.commit(record, folder, replace=job.payload["force"])
+        kept.drop()
+    log.note(f"{trained.status} after {len(trained.history)} epochs")
+    return trained.status
 
 
 def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -178,46 +109,102 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """
     job = Job(payload, report)
     trains = {digest: TrainCell.model_validate(cell) for digest, cell in payload["models"].items()}
-    first = next(iter(trains.values()))
-    parts = Parts.of(first, job.catalogue)
     answers: dict[str, Any] = {}
     with threads(job.compute.threads) as thread_count:
-        check_data(parts.task, first.data, job.data_root)
-        splits = load_splits(parts.task, parts.perturbations, job.data_root)
-        context = MeasureContext(
-            task=parts.task,
-            models=tuple(_load_model(job, digest, cell) for digest, cell in trains.items()),
-            splits=splits,
-            sample_seed=seed_from("samples", first.task.name),
-            device=job.device,
-            probe=parts.architecture.probes,
-            embed=parts.architecture.embeddings,
-        )
-        data = describe_data(parts.task, splits, job.data_root)
-        origin = partial(job.origin, first, thread_count, data)
+        context, origin = _loaded(job, trains, thread_count)
         for planned in payload["cells"]:
             try:
                 chosen = [tuple(trains).index(digest) for digest in planned["cell"]["models"]]
-                _measure_one(job, planned, context.restricted(chosen), origin)
+                with job.log(planned["digest"], "measurement"), memory_given_back():
+                    _measure_one(job, planned, context.restricted(chosen), origin)
                 answers[planned["digest"]] = {"status": "done"}
             except (Exception, SystemExit) as error:
                 answers[planned["digest"]] = describe_failure(error)
     return answers
 
 
+def _loaded(
+    job: Job, trains: Mapping[str, TrainCell], thread_count: int
+) -> tuple[MeasureContext, Origin]:
+    """Return what is measured, and what says where a measurement came from.
+
+    What happens meanwhile is logged with the first cell, and why it failed with all of them.
+    """
+    cells = [planned["digest"] for planned in job.payload["cells"]]
+    work = f"loading {len(trains)} models for {len(cells)} measurements"
+    try:
+        with job.log(cells[0], work) as log, memory_given_back():
+            log.note(f"device {job.device}, {thread_count} threads")
+            return _load(job, trains, thread_count)
+    except Exception as error:
+        for digest in cells[1:]:
+            log_failure(job.store, digest, work, error)
+        raise
+
+
+def _load(
+    job: Job, trains: Mapping[str, TrainCell], thread_count: int
+) -> tuple[MeasureContext, Origin]:
+    first = next(iter(trains.values()))
+    parts = Parts.of(first, job.catalogue)
+    check_data(parts.task, first.data, job.data_root)
+    splits = load_splits(parts.task, parts.perturbations, job.data_root)
+    context = MeasureContext(
+        task=parts.task,
+        models=_load_models(job, trains),
+        splits=splits,
+        sample_seed=seed_from("samples", first.task.name),
+        device=job.device,
+        probe=parts.architecture.probes,
+        embed=parts.architecture.embeddings,
+        halvings=job.compute.halvings,
+    )
+    data = describe_data(parts.task, splits, job.data_root)
+    return context, partial(job.origin, first, thread_count, data)
+
+
+def _load_models(job: Job, trains: Mapping[str, TrainCell]) -> tuple[nn.Module, ...]:
+    """Return the models as they were trained, and verified to be that.
+
+    Raises
+    ------
+    DamagedModelError
+        Some are not; the store has no longer a record of them, so that they are trained again.
+    """
+    models, damaged = [], []
+    for digest, cell in trains.items():
+        try:
+            models.append(_load_model(job, digest, cell))
+        except DamagedModelError as error:
+            job.store.set_aside(digest)
+            damaged.append(error)
+    if damaged:
+        raise damaged[0]
+    return tuple(models)
+
+
 def _load_model(job: Job, digest: str, cell: TrainCell) -> nn.Module:
+    record = job.store.read(digest)
+    if record is None or record.checkpoint is None:
+        raise DamagedModelError(
+            f"the trained model {digest} is gone",
+            where=str(job.store.path(digest)),
+            expected="the model that was there when this measurement began",
+            next_step="run the same command again: it trains this model anew",
+        )
     architecture = cast(Architecture, rebuild(cell.architecture, "architecture", job.catalogue))
     task = cast(Task, rebuild(cell.task, "task", job.catalogue))
     with seeded(0):
         model = guard(architecture.build(task.describe()))
-    return load_checkpoint(model, job.store.path(digest) / "model.safetensors", job.device)
+    file = job.store.path(digest) / record.checkpoint.file
+    return load_checkpoint(model, file, job.device, record.checkpoint.sha256)
 
 
 def _measure_one(
     job: Job,
     planned: dict[str, Any],
     context: MeasureContext,
-    origin: Callable[[str], dict[str, Any]],
+    origin: Origin,
 ) -> None:
     cell, digest = MeasureCell.model_validate(planned["cell"]), planned["digest"]
     metric = cast(Metric, rebuild(cell.metric, "metric", job.catalogue))

@@ -14,8 +14,8 @@ from llt_core.spec import Named, RunSpec
 from llt_core.store import Failure, Store
 from llt_core.store.index import records
 from llt_core.sweep import make_plan
-from llt_core.sweep.engine import missing
 from llt_core.sweep.estimate import estimate, model_bytes
+from llt_core.sweep.look import look
 
 
 def origins(result):
@@ -189,7 +189,7 @@ def test_looking_at_what_is_missing_changes_nothing(run, here):
         train={"epochs": 1, "batch_size": 16},
         metrics=(Named.of("norm:scale=3"),),
     )
-    todo = missing(make_plan(spec, Catalogue.discover(), here), store)
+    todo = look(make_plan(spec, Catalogue.discover(), here), store).todo
     assert len(todo) == 2
     assert sorted(here.rglob("*")) == before
 
@@ -245,7 +245,7 @@ def test_other_data_files_are_other_cells_and_their_data_is_read(run, here):
 
 def test_data_that_changes_between_planning_and_training_is_noticed(here):
     from llt_core.interfaces import Job, perform
-    from llt_core.sweep.engine import TRAIN_ENTRY
+    from llt_core.sweep.jobs import TRAIN_ENTRY
 
     spec = RunSpec(task=Named.of("file_task"), architecture=Named.of("mlp"))
     (planned,) = make_plan(spec, Catalogue.discover(), here).trains

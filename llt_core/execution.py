@@ -1,0 +1,200 @@
+"""A request carried out: planned, remembered, computed where the user wants, and its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llt_core.errors import RequestError
+from llt_core.interfaces import Executor, Measurement
+from llt_core.plugins import Catalogue
+from llt_core.plugins.loader import create
+from llt_core.plugins.observers import Observers
+from llt_core.spec import ComputeSettings, Named, RunSpec, SweepSpec
+from llt_core.spec.sweep_file import DEFAULT_EXECUTOR
+from llt_core.store import Record, Store
+from llt_core.store.export import rows, to_pandas
+from llt_core.store.sweeps import SweepPoint, SweepRecord, remember, sweep_rows
+from llt_core.sweep import CellResult, Engine, Listener, Plan, Policy, make_plan
+from llt_core.sweep.summary import Mean, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of every cell of a run.
+
+    Attributes
+    ----------
+    results
+        One :class:`~llt_core.sweep.CellResult` per cell, models first.
+    store
+        Where the records are.
+    observer_errors
+        ``(package, hook, message)`` of every observer that raised.
+    """
+
+    results: tuple[CellResult, ...]
+    store: Path
+    observer_errors: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of all cells that have one."""
+        return [result.record for result in self.results if result.record is not None]
+
+    @property
+    def failed(self) -> list[CellResult]:
+        """Cells without a usable result: failed, blocked, or diverged in training."""
+        return [
+            result
+            for result in self.results
+            if result.record is None or result.record.status == "diverged"
+        ]
+
+    def __getitem__(self, name: str) -> list[Measurement]:
+        """Return the measurements called ``name``, one per model, pair or set."""
+        found = [m for record in self.records for m in record.measurements if m.name == name]
+        if not found:
+            names = sorted({m.name for record in self.records for m in record.measurements})
+            raise KeyError(f"{name!r} was not measured; there are {', '.join(names) or 'none'}")
+        return found
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per measurement."""
+        return rows(self.records)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per measurement, one column per field of the composition."""
+        return to_pandas(self.to_rows())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult(RunResult):
+    """What became of every cell of a sweep.
+
+    Attributes
+    ----------
+    sweep
+        The varied fields, and which cells belong to which grid point.
+    """
+
+    sweep: SweepRecord
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per measurement, the varied fields first."""
+        return sweep_rows(self.sweep, self.records)
+
+    def points(self, *, every: bool = False) -> list[tuple[dict[str, Any], dict[str, Mean]]]:
+        """Return the varied fields of each grid point, and the means over its models.
+
+        Of each metric the first quantity is summarised, or ``every`` one.
+        """
+        known = {record.digest: record for record in self.records}
+        return [
+            (point.values, summarise(point.measures, known, every=every))
+            for point in self.sweep.points
+        ]
+
+
+def execute(
+    spec: RunSpec | SweepSpec,
+    *,
+    store: Path,
+    data_root: Path,
+    compute: ComputeSettings,
+    executor: Named | None = None,
+    policy: Policy | None = None,
+    force: bool = False,
+    command: str = "",
+    listener: Listener | None = None,
+) -> RunResult:
+    """Plan ``spec`` and run it; what the command line, :func:`run` and :func:`sweep` call.
+
+    A sweep that has a name is remembered in the store before its first cell is computed.
+    """
+    catalogue = Catalogue.discover()
+    plan = make_plan(spec, catalogue, data_root)
+    chosen = choose_executor(spec, executor, catalogue)
+    where = cast(Executor, create(catalogue.resolve("executor", chosen.name), chosen.parameters))
+    policy = policy or Policy()
+    if policy.detach and not where.outlives_driver:
+        raise RequestError(
+            f"jobs of the executor {chosen.name} end with this process",
+            expected="an executor whose jobs go on without it, such as slurm",
+            next_step="leave --detach out, or --executor slurm",
+        )
+    observers = Observers(catalogue)
+    engine = Engine(
+        store=Store(store),
+        executor=where,
+        executor_name=chosen.name,
+        observers=observers,
+        data_root=data_root,
+        compute=compute,
+        policy=policy,
+        force=force,
+        sweep=spec.name if isinstance(spec, SweepSpec) else "",
+        command=command,
+        patient=isinstance(spec, SweepSpec),
+        listener=listener or Listener(),
+    )
+    asked = _sweep_record(spec, plan, command) if isinstance(spec, SweepSpec) else None
+    if asked is not None and asked.name:
+        shrunk = _shrunk(remember(engine.store, asked), asked)
+        if shrunk:
+            engine.listener.noted(shrunk)
+    results = tuple(engine.run(plan))
+    if asked is not None:
+        return SweepResult(results, store, tuple(observers.errors), sweep=asked)
+    return RunResult(results, store, tuple(observers.errors))
+
+
+def choose_executor(
+    spec: RunSpec | SweepSpec, executor: Named | None, catalogue: Catalogue
+) -> Named:
+    """Return the executor with its parameters: as given, as the sweep says, as ``llt.toml`` says.
+
+    A single run takes no notice of the executor in ``llt.toml``: it is over soon, here.
+    """
+    stated = spec.executor if isinstance(spec, SweepSpec) else None
+    settings = catalogue.settings
+    usual = (settings.executor or DEFAULT_EXECUTOR) if isinstance(spec, SweepSpec) else "inline"
+    name = (executor or stated or Named(name=usual)).name
+    parameters = dict(settings.executors.get(name, {}))
+    for said in (stated, executor):
+        if said is not None and said.name == name:
+            parameters |= said.parameters
+    return Named(name=name, parameters=parameters)
+
+
+def _shrunk(old: SweepRecord | None, new: SweepRecord) -> str:
+    """Say how much of what was remembered by this name no longer is; empty if nothing is lost."""
+    cells = {*new.models, *new.measures}
+    if old is None or cells.issuperset((*old.models, *old.measures)):
+        return ""
+    kept = sum(cells.issuperset((*p.models, *p.measures)) for p in old.points)
+    return (
+        f"the store now remembers {new.name} with {kept} of its former {len(old.points)} points "
+        "as they were; nothing computed is lost, and --name keeps both"
+    )
+
+
+def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:
+    return SweepRecord(
+        name=spec.name,
+        title=spec.title,
+        planned=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        fields=spec.fields,
+        kinds=spec.kinds,
+        spec=spec.model_dump(mode="json", exclude_defaults=True),
+        points=tuple(
+            SweepPoint(values=dict(p.values), models=p.trains, measures=p.measures)
+            for p in plan.points
+        ),
+    )

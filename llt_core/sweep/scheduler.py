@@ -1,0 +1,162 @@
+"""The scheduler: keeps an executor busy with the cells that can start, until all have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llt_core.interfaces import Executor, Progress
+from llt_core.sweep.interrupts import Interrupts
+from llt_core.sweep.jobs import JobMaker
+from llt_core.sweep.outcomes import Outcomes
+from llt_core.sweep.plan import PlannedCell
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what others do: who asks to stop, and what they computed."""
+
+
+@dataclass
+class Scheduler:
+    """The cells of one request on their way through an executor.
+
+    Attributes
+    ----------
+    running
+        The cells each job on its way computes, by the job's id.
+    """
+
+    executor: Executor
+    jobs: JobMaker
+    outcomes: Outcomes
+    interrupts: Interrupts
+    running: dict[str, list[PlannedCell]] = field(default_factory=dict)
+
+    _named: dict[str, str] = field(default_factory=dict, init=False)
+    _held: dict[str, int] = field(default_factory=dict, init=False)
+    _looked: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        known = self.outcomes
+        self.plan, self.store, self.agenda = known.plan, known.store, known.agenda
+        self.claims, self.driver, self.listener = known.claims, known.driver, known.listener
+
+    def run(self) -> None:
+        """Compute everything; see :meth:`llt_core.sweep.engine.Engine.run` for what it raises."""
+        while True:
+            self._look_around()
+            if not self._stopping:
+                self._fill()
+            if self._leaving:
+                self._leave()
+                break
+            if self.running:
+                for outcome in self.executor.poll(LOOK_EVERY):
+                    self._named.pop(outcome.job, None)
+                    self.outcomes.settle(outcome, self.running.pop(outcome.job))
+                self._name_jobs()
+            elif self._stopping or not self.agenda.held:
+                break
+            else:
+                time.sleep(LOOK_EVERY / 4)
+        if self.outcomes.full is not None:
+            raise self.outcomes.full
+        if self.interrupts.asked:
+            raise KeyboardInterrupt
+
+    @property
+    def _stopping(self) -> bool:
+        failed = self.outcomes.failed and self.outcomes.policy.fail_fast
+        return self.interrupts.asked or failed or self.outcomes.full is not None
+
+    @property
+    def _leaving(self) -> bool:
+        """Whether to go now, because the jobs that run need nobody."""
+        if not self.executor.outlives_driver or self.running.keys() - self._named.keys():
+            return False
+        return bool(self.running) and (self.interrupts.asked or self.outcomes.policy.detach)
+
+    def _leave(self) -> None:
+        for cells in self.running.values():
+            for planned in cells:
+                self.claims.leave(planned.digest)
+        self.listener.noted(f"{len(self.running)} jobs go on; the same command takes them up")
+
+    def _look_around(self) -> None:
+        """Hear who asks to stop, and see what others have finished meanwhile."""
+        if time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        asked = self.driver.asked_to_stop
+        if asked == "now":
+            raise KeyboardInterrupt
+        if asked and not self.interrupts.asked:
+            self.interrupts.ask()
+        self.agenda.reconsider()
+
+    def _fill(self) -> None:
+        """Submit what can start, as far as the executor has room."""
+        while not self._stopping and len(self.running) < max(1, self.executor.capacity()):
+            group = self.agenda.next()
+            if group is None:
+                return
+            with self.outcomes.disk():
+                self._start(group)
+
+    def _start(self, group: list[PlannedCell]) -> None:
+        """Submit what is left of a group: not found, not held, not blocked by a lost model."""
+        ready = [planned for planned in group if self._can_start(planned)]
+        if not ready:
+            return
+        for planned in ready:
+            facts = {"digest": planned.digest, "kind": planned.cell.kind}
+            self.outcomes.observers.notify("llt_cell_started", **facts)
+        job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
+        self.running[job.id] = ready
+        self.listener.started(ready)
+        self.executor.submit(job, self.progress)
+
+    def _can_start(self, planned: PlannedCell) -> bool:
+        digest = planned.digest
+        if self.outcomes.found(planned):
+            return False
+        if self.claims.take(digest) is not None:  # another driver is computing it
+            self._held.setdefault(digest, self.store.attempts(digest))
+            self.agenda.later(planned)
+            return False
+        before = self._held.pop(digest, None)
+        if before is not None and self.outcomes.failed_elsewhere(planned, before):
+            return False
+        # Another driver may have finished it between the look and the claim.
+        return not (self.outcomes.found(planned) or self.outcomes.blocked(planned))
+
+    def progress(self, progress: Progress) -> None:
+        """Pass on how far a job is, to who draws it and to who looks from outside."""
+        self.driver.running[progress.job] = {
+            "label": self.plan[progress.job].label,
+            "done": progress.done,
+            "total": progress.total,
+            "text": progress.text,
+        }
+        self.listener.progress(progress)
+
+    def take_up(self, jobs: Mapping[str, list[PlannedCell]]) -> None:
+        """Take over jobs, by handle, that an earlier driver left."""
+        for handle, cells in jobs.items():
+            job = self.jobs.make(cells, self.plan)
+            if self.executor.attach(job, handle, self.progress):
+                self.running[job.id] = cells
+                self._named[job.id] = handle
+                self.listener.started(cells)
+            else:
+                for planned in cells:
+                    self.agenda.again(planned)
+
+    def _name_jobs(self) -> None:
+        """Note in the claims how another driver could take over the jobs that have names."""
+        for job, handle in self.executor.handles().items():
+            if job in self.running and self._named.get(job) != handle:
+                self._named[job] = handle
+                with self.outcomes.disk():
+                    for planned in self.running[job]:
+                        self.claims.name(planned.digest, handle)
