@@ -7,6 +7,7 @@ of results: these are in the cells, which sweeps share.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +21,20 @@ from llt_core.store.records import Failure, Record
 
 SWEEP_FORMAT = 1
 
-CellState = Literal["done", "failed", "waiting"]
-
 
 class SweepPoint(BaseModel):
-    """One grid point: the value of each varied field, and the digests of its cells."""
+    """One grid point: the value of each varied field, and the digests of its cells.
+
+    ``reads`` says for each measurement which of the models it reads, by their places in
+    ``models``; files of older versions lack it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     values: dict[str, Any]
     models: tuple[str, ...]
     measures: tuple[str, ...]
+    reads: tuple[tuple[int, ...], ...] = ()
 
 
 class SweepRecord(BaseModel):
@@ -61,6 +65,15 @@ class SweepRecord(BaseModel):
     def measures(self) -> tuple[str, ...]:
         """Digests of all measurements, each once."""
         return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
+
+    @cached_property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """The models that each measurement reads, by its digest, as far as the file says."""
+        return {
+            digest: tuple(point.models[place] for place in places if place < len(point.models))
+            for point in self.points
+            for digest, places in zip(point.measures, point.reads, strict=False)
+        }
 
 
 def remember(store: Store, sweep: SweepRecord) -> SweepRecord | None:
@@ -125,13 +138,6 @@ def recall(store: Store, name: str) -> SweepRecord:
 def names(store: Store) -> list[str]:
     """Return the names of all sweeps, in order."""
     return sorted(path.stem for path in (store.root / "sweeps").glob("[!.]*.json"))
-
-
-def state(store: Store, digest: str) -> CellState:
-    """Say what became of one cell; it may be waiting, or running in another process."""
-    if digest in store:
-        return "done"
-    return "failed" if store.attempts(digest) else "waiting"
 
 
 def last_failure(store: Store, digest: str) -> Failure | None:
