@@ -6,6 +6,8 @@ Layout::
     STORE/cells/ab/abcd…/record.json  one finished cell, with its files beside
     STORE/failures/abcd…/1.json       one failed attempt
     STORE/sweeps/NAME.json           which cells a sweep asked for (see llt_core.store.sweeps)
+    STORE/logs/abcd….log             what workers say of a cell (see llt_core.store.logs)
+    STORE/partial/abcd…/             a training under way (see llt_core.store.partials)
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 
