@@ -7,7 +7,6 @@ of results: these are in the cells, which sweeps share.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +64,7 @@ class SweepRecord(BaseModel):
         """Digests of all measurements, each once."""
         return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
 
-    @cached_property
+    @property
     def reads(self) -> dict[str, tuple[str, ...]]:
         """The models that each measurement reads, by its digest, as far as the file says."""
         return {
