@@ -76,10 +76,15 @@ def _stop_jobs(store: Store, sweep: SweepRecord, name: str, mine: set[str]) -> i
         try:
             executor.start(store.root / "executors" / name)
             for handle, digests in _adopted(claims, store, name, mine).items():
-                executor.attach(Job(digests[0], "", {}), handle, lambda progress: None)
+                # A job is called by its first cell, and only its driver knew which that is.
+                jobs = (Job(digest, "", {}) for digest in digests)
+                known = any(executor.attach(job, handle, lambda progress: None) for job in jobs)
+                if not known:
+                    print(f"the job {handle} of {name} is over", flush=True)
+                    continue
                 cells += len(digests)
                 count = f"{len(digests)} cell{'' if len(digests) == 1 else 's'}"
-                print(f"cancelled the job {handle} of {name} ({count})", flush=True)
+                print(f"cancelling the job {handle} of {name} ({count})", flush=True)
             executor.cancel()
         finally:
             executor.close()

@@ -21,7 +21,7 @@ COMMANDS = {
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "gc": "Delete what nobody needs any more; first say what that is.",
-    "list-plugins": "List every task, architecture, perturbation, metric and executor.",
+    "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",
     "show": "Show the parameters of one plugin.",
     "doctor": "Check versions, device, data and plugins.",
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from llt_core.errors import RequestError
 from llt_core.locations import DATA_VARIABLE, STORE_VARIABLE
+
+if TYPE_CHECKING:
+    from llt_core.spec import Named
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,6 +87,27 @@ def executor_options(command: Command) -> Command:
         help="Tries more for a cell that was killed, timed out or ran out of memory",
     )
     return executor(retries(command))
+
+
+def track_options(command: Command) -> Command:
+    """Add ``--track`` and ``--no-track``."""
+    track = click.option(
+        "--track",
+        metavar="NAME[:KEY=VALUE,…]",
+        multiple=True,
+        help="Tell a tracker of every cell: llt list-plugins --kind tracker",
+    )
+    off = click.option("--no-track", is_flag=True, help="No tracker, whatever llt.toml says")
+    return track(off(command))
+
+
+def chosen_trackers(track: Sequence[str], no_track: bool) -> list[Named] | None:
+    """Return what ``--track`` and ``--no-track`` ask for; None leaves it to ``llt.toml``."""
+    from llt_core.spec import Named
+
+    if no_track and track:
+        raise RequestError("--track and --no-track at once", expected="one of them")
+    return [Named.parse(text) for text in track] if track or no_track else None
 
 
 def force_option(command: Command) -> Command:

@@ -12,6 +12,7 @@ import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
+    chosen_trackers,
     compute_options,
     data_option,
     dry_run_option,
@@ -21,6 +22,7 @@ from llt_core.cli.options import (
     quiet_option,
     set_option,
     store_option,
+    track_options,
 )
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
@@ -71,6 +73,7 @@ NAMED = "NAME[:KEY=VALUE,…]"
 )
 @compute_options
 @executor_options
+@track_options
 @store_option
 @data_option
 @force_option
@@ -83,6 +86,8 @@ def command(
     threads: int,
     executor: str | None,
     retries: int,
+    track: tuple[str, ...],
+    no_track: bool,
     store: str | None,
     data_root: str | None,
     force: bool,
@@ -113,6 +118,7 @@ def command(
         **where,
         "compute": ComputeSettings(device=device, threads=threads),
         "executor": Named.parse(executor) if executor else None,
+        "track": chosen_trackers(track, no_track),
         "retries": retries,
         "force": force,
     }

@@ -12,6 +12,7 @@ import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
+    chosen_trackers,
     compute_options,
     data_option,
     dry_run_option,
@@ -21,6 +22,7 @@ from llt_core.cli.options import (
     quiet_option,
     set_option,
     store_option,
+    track_options,
 )
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
@@ -37,6 +39,7 @@ from llt_core.spec.run import parse_assignment
 )
 @compute_options
 @executor_options
+@track_options
 @click.option("--fail-fast", is_flag=True, help="Start nothing more once a cell has failed")
 @click.option(
     "--detach",
@@ -62,6 +65,8 @@ def command(
     threads: int,
     executor: str | None,
     retries: int,
+    track: tuple[str, ...],
+    no_track: bool,
     fail_fast: bool,
     detach: bool,
     store: str | None,
@@ -100,6 +105,7 @@ def command(
         **where,
         "compute": ComputeSettings(device=device, threads=threads),
         "executor": Named.parse(executor) if executor else None,
+        "track": chosen_trackers(track, no_track),
         "force": force,
     }
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llt_core.errors import LltError
+from llt_core.interfaces.composition import scalar
 from llt_core.store.cells import Store, StoreError, write_whole
-from llt_core.store.export import rows, scalar
+from llt_core.store.export import rows
 from llt_core.store.records import Failure, Record
 
 SWEEP_FORMAT = 1

@@ -109,8 +109,7 @@ class Scheduler:
         if not ready:
             return
         for planned in ready:
-            facts = {"digest": planned.digest, "kind": planned.cell.kind}
-            self.outcomes.observers.notify("llt_cell_started", **facts)
+            self.outcomes.tell("llt_cell_started", planned, composition=planned.composition)
         job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
         self.running[job.id] = ready
         self.listener.started(ready)

@@ -36,7 +36,7 @@ class Worker:
     pipe: socket.socket
     inbox: frames.Inbox
     job: Job | None = None
-    report: Report | None = None
+    report: Report = lambda progress: None
     deadline: float | None = None
     reason: tuple[FailureKind, str] | None = None
     usable: bool = True
@@ -177,14 +177,14 @@ class Pool:
     def _hear(self, worker: Worker, reporting: bool = True) -> None:
         """Take what a worker says: progress, or how its job ended."""
         for content in worker.inbox.take():
-            if worker.job is None or worker.report is None:
+            if worker.job is None:
                 continue
             message = _unpack(content, worker.job)
             if not isinstance(message, Outcome):
                 if reporting:
                     worker.report(message)
                 continue
-            worker.job = worker.report = worker.deadline = None
+            worker.job = worker.deadline = None
             self._ended.append(message)
 
     def _hear_nursery(self) -> None:
