@@ -17,7 +17,7 @@ from llt_core.store.cells import RECORD_FILE, Store
 from llt_core.store.claims import read_claims
 from llt_core.store.drivers import DriverRecord, drivers, seems_alive
 from llt_core.store.records import Checkpoint
-from llt_core.store.sweeps import SweepPoint, SweepRecord
+from llt_core.store.sweeps import SweepRecord
 
 CellState = Literal["done", "diverged", "failed", "blocked", "running", "waiting"]
 """``diverged``: trained, but there is nothing to measure. ``blocked``: a model that is to be
@@ -87,13 +87,14 @@ class Glance:
         ``at_work`` are the cells that are being computed.
         """
         found = {digest: self._model(digest, at_work) for digest in sweep.models}
+        reads = sweep.reads
         lost = {digest for digest, state in found.items() if state in ("diverged", "failed")}
         for digest in sweep.measures:
             if digest in self._finished:
                 found[digest] = "done"
             elif digest in at_work:
                 found[digest] = "running"
-            elif not lost.isdisjoint(sweep.reads.get(digest, ())):
+            elif not lost.isdisjoint(reads.get(digest, ())):
                 found[digest] = "blocked"
             else:
                 found[digest] = "failed" if digest in self._failed else "waiting"
@@ -120,15 +121,21 @@ class Glance:
         return "done"
 
 
-def complete(point: SweepPoint, sweep: SweepRecord, states: Mapping[str, CellState]) -> bool:
-    """Whether nothing is left to do at a grid point: all is measured that ever can be."""
-    if not point.measures:
-        return all(states[digest] in ("done", "diverged") for digest in point.models)
-    diverged = {digest for digest in point.models if states[digest] == "diverged"}
-    return all(
-        states[digest] == "done"
-        or (states[digest] == "blocked" and not diverged.isdisjoint(sweep.reads.get(digest, ())))
-        for digest in point.measures
+def completed(sweep: SweepRecord, states: Mapping[str, CellState]) -> int:
+    """Return at how many grid points nothing is left to do: all is measured that ever can be."""
+    reads = sweep.reads
+
+    def final(digest: str) -> bool:
+        return states[digest] == "done" or (
+            states[digest] == "blocked"
+            and any(states[model] == "diverged" for model in reads.get(digest, ()))
+        )
+
+    return sum(
+        all(map(final, point.measures))
+        if point.measures
+        else all(states[digest] in ("done", "diverged") for digest in point.models)
+        for point in sweep.points
     )
 
 

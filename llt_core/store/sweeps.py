@@ -7,7 +7,6 @@ of results: these are in the cells, which sweeps share.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +65,7 @@ class SweepRecord(BaseModel):
         """Digests of all measurements, each once."""
         return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
 
-    @cached_property
+    @property
     def reads(self) -> dict[str, tuple[str, ...]]:
         """The models that each measurement reads, by its digest, as far as the file says."""
         return {
@@ -142,10 +141,19 @@ def names(store: Store) -> list[str]:
 
 def last_failure(store: Store, digest: str) -> Failure | None:
     """Return the record of the last attempt that failed, if it can be read."""
-    attempts = store.attempts(digest)
+    return _failure(store.root / "failures" / digest / f"{store.attempts(digest)}.json")
+
+
+def failures(store: Store, digest: str) -> list[Failure]:
+    """Return the records of all attempts at a cell that failed, those that can be read."""
+    files = (store.root / "failures" / digest).glob("[!.]*.json")
+    found = (_failure(file) for file in files)
+    return sorted((f for f in found if f is not None), key=lambda failure: failure.attempt)
+
+
+def _failure(file: Path) -> Failure | None:
     try:
-        path = store.root / "failures" / digest / f"{attempts}.json"
-        return Failure.model_validate_json(path.read_bytes())
+        return Failure.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
 

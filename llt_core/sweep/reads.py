@@ -10,8 +10,8 @@ from llt_core.errors import LltError
 from llt_core.plugins import Catalogue
 from llt_core.spec import SweepSpec
 from llt_core.store.sweeps import SweepPoint, SweepRecord
+from llt_core.sweep.look import models_of
 from llt_core.sweep.plan import Plan, PlannedPoint, make_plan
-from llt_core.sweep.waiting import models_of
 
 
 def remembered(plan: Plan, point: PlannedPoint) -> SweepPoint:
