@@ -249,7 +249,7 @@ def delete(store: Store, items: Iterable[Item]) -> list[Item]:
             except OSError:
                 left.append(item)
                 continue
-            if item.kind in ("claims", "cells"):
+            if item.kind == "claims":  # not those of cells: one may just be put there
                 with suppress(OSError):
                     item.path.parent.rmdir()  # if it is empty
             shutil.rmtree(folder / str(number), ignore_errors=True)
