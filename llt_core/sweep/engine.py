@@ -141,6 +141,7 @@ class Engine:
             force=self.force,
             command=self.command,
             plugins=self.observers.provenance(),
+            shares_files=self.executor.shares_files,
         )
 
     def _tell_interrupted(self) -> None:

@@ -53,7 +53,9 @@ class Scheduler:
             if self.running:
                 for outcome in self.executor.poll(LOOK_EVERY):
                     self._named.pop(outcome.job, None)
-                    self.outcomes.settle(outcome, self.running.pop(outcome.job))
+                    cells = self.running.pop(outcome.job)
+                    with self.outcomes.disk():
+                        self.outcomes.settle(self.jobs.received(outcome), cells)
                 self._name_jobs()
             elif self._stopping or not self.agenda.held:
                 break
