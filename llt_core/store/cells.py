@@ -196,7 +196,7 @@ class Store:
         """Remove what dead processes of this machine left under ``tmp``; return how many."""
         removed = 0
         for folder in self._children(self.root / "tmp"):
-            if folder.name.count(".") == 3 and _abandoned(folder.name):
+            if folder.name.count(".") == 3 and is_abandoned(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
@@ -288,7 +288,7 @@ def _host() -> str:
     return socket.gethostname().replace(".", "-")
 
 
-def _abandoned(name: str) -> bool:
+def is_abandoned(name: str) -> bool:
     """Whether the process that made a temporary folder ran on this machine and is gone."""
     _, host, process, _ = name.split(".")
     if host != _host():

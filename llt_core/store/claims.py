@@ -167,6 +167,21 @@ def read_claims(root: Path) -> Iterator[tuple[str, Claim]]:
                 yield digest, claim
 
 
+def claim_files(root: Path) -> Iterator[tuple[Path, Claim | None]]:
+    """Yield the file of every claim in the store at ``root``, dead ones too, and what it says.
+
+    None for one that cannot be read, and for what a driver was writing when it died.
+    """
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(root / "claims")):
+            folder = root / "claims" / name
+            if name.startswith("."):
+                yield folder, None
+                continue
+            for number, claim in sorted(_Found.of(folder).claims.items()):
+                yield folder / str(number), claim
+
+
 def _link(source: Path, target: Path) -> None:
     """Give a file a second name, if that is free; copy it where the file system has no links."""
     try:
