@@ -9,6 +9,8 @@ Layout::
     STORE/drivers/TOKEN.json          a driver at work (see llt_core.store.drivers)
     STORE/claims/abcd…/1              who has a cell computed (see llt_core.store.claims)
     STORE/executors/NAME/             files of an executor
+    STORE/logs/abcd….log              what workers say of a cell (see llt_core.store.logs)
+    STORE/partial/abcd…/              a training under way (see llt_core.store.partials)
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 

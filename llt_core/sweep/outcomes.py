@@ -122,6 +122,11 @@ class Outcomes:
                 return True
         return False
 
+    def tell(self, hook: str, planned: PlannedCell, **facts: Any) -> None:
+        """Let observers hear of a cell."""
+        who = {"digest": planned.digest, "kind": planned.cell.kind, "label": planned.label}
+        self.observers.notify(hook, **who, **facts)
+
     @contextmanager
     def disk(self) -> Iterator[None]:
         """Take note when the store turns out to be full, instead of raising at once."""
@@ -160,8 +165,8 @@ class Outcomes:
         with self.disk():  # a full disk: the failure is told, if not recorded
             file = self.store.record_failure(failure)
         told = failure.model_dump(mode="json")
-        facts = {"digest": planned.digest, "kind": planned.cell.kind}
-        self.observers.notify("llt_cell_failed", **facts, failure=told)
+        composition = planned.composition
+        self.tell("llt_cell_failed", planned, composition=composition, failure=told)
         if kind == "storage":
             self._note_full(message)
         result = CellResult(planned, "failed", None, message, kind, file)
@@ -210,12 +215,8 @@ class Outcomes:
         self.claims.release(planned.digest)
         self.agenda.ended(planned.digest)
         if result.origin == "new" and result.record is not None:
-            self.observers.notify(
-                "llt_cell_finished",
-                digest=planned.digest,
-                kind=planned.cell.kind,
-                record=result.record.model_dump(mode="json"),
-            )
+            record = result.record.model_dump(mode="json")
+            self.tell("llt_cell_finished", planned, record=record)
         self.listener.finished(result)
 
     def _note_full(self, reason: str) -> None:

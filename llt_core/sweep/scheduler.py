@@ -53,7 +53,9 @@ class Scheduler:
             if self.running:
                 for outcome in self.executor.poll(LOOK_EVERY):
                     self._named.pop(outcome.job, None)
-                    self.outcomes.settle(outcome, self.running.pop(outcome.job))
+                    cells = self.running.pop(outcome.job)
+                    with self.outcomes.disk():
+                        self.outcomes.settle(self.jobs.received(outcome), cells)
                 self._name_jobs()
             elif self._stopping or not self.agenda.held:
                 break
@@ -109,8 +111,7 @@ class Scheduler:
         if not ready:
             return
         for planned in ready:
-            facts = {"digest": planned.digest, "kind": planned.cell.kind}
-            self.outcomes.observers.notify("llt_cell_started", **facts)
+            self.outcomes.tell("llt_cell_started", planned, composition=planned.composition)
         job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
         self.running[job.id] = ready
         self.listener.started(ready)
