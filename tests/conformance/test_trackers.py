@@ -15,9 +15,10 @@ class TestMlflowRuns(TrackerConformance):
     requires = ("mlflow", "sqlalchemy", "alembic")
 
     @pytest.fixture(scope="class", autouse=True)
-    def one_database(self, request, tmp_path_factory):
+    @classmethod
+    def one_database(cls, tmp_path_factory):
         """One database for all checks: MLflow needs seconds to make one."""
-        request.cls.component = MlflowRuns(to=str(tmp_path_factory.mktemp("told") / "runs.db"))
+        cls.component = MlflowRuns(to=str(tmp_path_factory.mktemp("told") / "runs.db"))
 
 
 class TestTensorBoardLogs(TrackerConformance):

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-import llt_core
 from llt_core.testing.requests import DIGESTS, request
 from llt_plugins.trackers.tensorboard_logs import TensorBoardLogs
 
@@ -34,6 +33,7 @@ def rows(folder):
     from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
     from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
     from tensorboard.plugins.hparams import api_pb2, list_session_groups
     from tensorboard.plugins.hparams.backend_context import Context
 
@@ -41,7 +41,7 @@ def rows(folder):
     files.AddRunsFromDirectory(str(folder))
     files.Reload()
     provider = MultiplexerDataProvider(files, str(folder))
-    context, where = Context(provider), RequestContext()
+    context, where = Context(TBContext(data_provider=provider)), RequestContext()
     experiment = context.experiment_from_metadata(
         where, "", True, context.hparams_metadata(where, ""), ()
     )
@@ -72,33 +72,8 @@ def _plain(value):
 # ------------------------------------------------------------------------- a real sweep
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    """A sweep of two networks, and what lay in the folder after each of three times."""
-    folder = tmp_path_factory.mktemp("swept")
-    listings = []
-    for force in (False, False, True):
-        result = llt_core.sweep(
-            name="widths",
-            task="digits",
-            architecture={"name": "mlp", "depth": 1},
-            metrics=["test_accuracy", "train_loss"],
-            train={"epochs": 2},
-            axes={"load": {"field": "architecture.width", "values": [2, 4]}},
-            store=folder / "store",
-            compute={"threads": 1, "device": "cpu"},
-            executor="inline",
-            track=[f"tensorboard:to={folder}/runs"],
-            force=force,
-        )
-        assert not result.observer_errors
-        assert not result.failed
-        listings.append({p.relative_to(folder) for p in (folder / "runs").rglob("*.*")})
-    return folder / "runs" / "widths", result, listings
-
-
 def test_one_file_a_cell_and_a_new_one_only_by_force(swept):
-    _, result, (first, second, forced) = swept
+    _, (_, _, result), (first, second, forced) = swept
     assert first == second
     assert {path.parent for path in forced} == {path.parent for path in first}
     assert len(first) == len(forced) == len(result.records) == 6
@@ -106,7 +81,8 @@ def test_one_file_a_cell_and_a_new_one_only_by_force(swept):
 
 
 def test_numbers_are_those_of_the_records(swept):
-    folder, result, _ = swept
+    folder, (_, _, result), _ = swept
+    folder = folder / "runs" / "widths"
     for record in result.records:
         (place,) = folder.glob(f"* {record.digest[:8]}")
         width = record.composition["architecture"]["parameters"]["width"]
@@ -127,7 +103,8 @@ def test_numbers_are_those_of_the_records(swept):
 
 
 def test_all_of_one_model_stands_in_one_row(swept):
-    folder, result, _ = swept
+    folder, (_, _, result), _ = swept
+    folder = folder / "runs" / "widths"
     found = rows(folder)
     models = [record for record in result.records if record.cell.kind == "train"]
     assert set(found) == {model.digest[:8] for model in models}
