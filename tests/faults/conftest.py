@@ -54,7 +54,7 @@ PAUSE = 0.03
 """Seconds that a step of training or a measurement sleeps: half a second a model."""
 UNEQUAL = {"seconds", "finished"}
 """What two runs of one and the same cell may differ in."""
-HEADER = re.compile(r"^== \S+ (training|measurement), attempt ", re.M)
+HEADER = re.compile(r"^== \S+ (training|measurement|loading) ?.*, attempt .*$", re.M)
 ENDING = re.compile(r"^(?:\d\d:\d\d:\d\d )?(done in|failed after) ", re.M)
 
 
@@ -164,13 +164,16 @@ def table(root):
     return json.loads(json.dumps(found))
 
 
+def records(root):
+    store = Store(root, create=False)
+    return [store.read(digest) for digest in store.digests()]
+
+
 def export(root, name="sweep"):
     """Return the table of a sweep as ``llt export`` writes it, less times."""
-    store = Store(root, create=False)
-    found = filter(None, map(store.read, store.digests()))
     return [
         {key: value for key, value in row.items() if key not in UNEQUAL}
-        for row in sweep_rows(recall(store, name), found)
+        for row in sweep_rows(recall(Store(root, create=False), name), records(root))
     ]
 
 
@@ -178,10 +181,12 @@ def attempts(root):
     """Return how each attempt at each cell ended, by its log: done, failed, or killed."""
     store, found = Store(root, create=False), {}
     for digest in {*store.digests(), *(f.stem for f in (store.root / "logs").glob("*.log"))}:
-        for text in HEADER.split(read_log(store, digest))[2::2]:
-            ending = ENDING.search(text)
-            how = {None: "killed", "done in": "done", "failed after": "failed"}
-            found.setdefault(digest, []).append(how[ending and ending[1]])
+        _, *parts = HEADER.split(read_log(store, digest))
+        for work, text in zip(parts[::2], parts[1::2], strict=True):
+            if work != "loading":
+                ending = ENDING.search(text)
+                how = {None: "killed", "done in": "done", "failed after": "failed"}
+                found.setdefault(digest, []).append(how[ending and ending[1]])
     return found
 
 
@@ -276,7 +281,8 @@ class Tools:
     """What tests of this folder share."""
 
     cells = CELLS
-    table, export, attempts, unfinished = map(staticmethod, (table, export, attempts, unfinished))
+    table, records, export = map(staticmethod, (table, records, export))
+    attempts, unfinished = map(staticmethod, (attempts, unfinished))
     check_tidy, watched, until = map(staticmethod, (check_tidy, watched, until))
     finished, workers = map(staticmethod, (finished, workers))
 
