@@ -140,9 +140,13 @@ def children(pid):
     return [number for number in numbers if parent(number) == pid]
 
 
+def grandchildren(pid):
+    return sorted(grandchild for child in children(pid) for grandchild in children(child))
+
+
 def workers(driver):
     """Return the workers of the executor local: children of the driver's child."""
-    return sorted(worker for nursery in children(driver.pid) for worker in children(nursery))
+    return grandchildren(driver.pid)
 
 
 def table(root):
@@ -207,8 +211,7 @@ def check_tidy(root):
         left = sorted(path.rglob("*")) if path.exists() else []
         assert left == [], f"{folder}: {left}"
     assert {path.name for path in (store.root / "cells").glob("*/*")} == set(store.digests())
-    hidden = [path for path in store.root.rglob(".*")]
-    assert hidden == []
+    assert list(store.root.rglob(".*")) == []
 
 
 class Watcher(threading.Thread):
@@ -277,6 +280,11 @@ def finished(root):
     return len(list((root / "cells").glob("*/*/record.json")))
 
 
+def begun(root):
+    """Return how many cells somebody has begun to compute."""
+    return len(attempts(root))
+
+
 class Tools:
     """What tests of this folder share."""
 
@@ -284,7 +292,8 @@ class Tools:
     table, records, export = map(staticmethod, (table, records, export))
     attempts, unfinished = map(staticmethod, (attempts, unfinished))
     check_tidy, watched, until = map(staticmethod, (check_tidy, watched, until))
-    finished, workers = map(staticmethod, (finished, workers))
+    finished, begun = map(staticmethod, (finished, begun))
+    workers, grandchildren = map(staticmethod, (workers, grandchildren))
 
 
 @pytest.fixture(scope="session")
@@ -300,12 +309,18 @@ def ground(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    """Return the table of the sweep computed in one process that nobody disturbs."""
+def filled_store(tmp_path_factory):
+    """Return a store that holds the sweep, computed in one process that nobody disturbs."""
     home = tmp_path_factory.mktemp("undisturbed")
     Ground(home).sweep(home / "store", executor="inline", pause=0)
     check_tidy(home / "store")
-    found = table(home / "store"), export(home / "store")
+    return home / "store"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(filled_store):
+    """Return what the undisturbed store holds of each cell, and the table of the sweep."""
+    found = table(filled_store), export(filled_store)
     assert len(found[0]) == CELLS
     assert all(row["value"] is not None for row in found[1])
     return found

@@ -96,7 +96,8 @@ def test_workers_and_drivers_killed_in_turns(ground, tools, undisturbed, seed):
         process = ground.start(store, "--retries", "9")
         killer.hit_workers(process, times=2)
         ground.finish(process)
-    assert killer.drivers and killer.workers
+    assert killer.drivers
+    assert killer.workers
     check(tools, store, undisturbed, killer.hit)
 
 
