@@ -43,6 +43,9 @@ INTRODUCTIONS = {
     "metric": "What is measured on trained models. Added with `--metric NAME`; a parameter is "
     "set with `--metric NAME:PARAMETER=VALUE` or `--set metric.NAME.PARAMETER=VALUE`.",
     "executor": "Where jobs run. There is one today and nothing to choose.",
+    "tracker": "What else is told of every cell. Switched on with `--track NAME` or "
+    "`--track NAME:PARAMETER=VALUE`, or for good with a table `[track.NAME]` in `llt.toml`; see "
+    "[Track a sweep](../how-to/track-a-sweep.md).",
 }
 TITLES = {kind: f"{kind.capitalize()}s" for kind in INTRODUCTIONS}
 BOUNDS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))

@@ -30,6 +30,7 @@ def run(
     data_root: str | Path | None = None,
     compute: Mapping[str, Any] | None = None,
     executor: str | Mapping[str, Any] | None = None,
+    track: Iterable[str | Mapping[str, Any]] | None = None,
     retries: int = Policy.retries,
     force: bool = False,
 ) -> RunResult:
@@ -52,6 +53,8 @@ def run(
         Device, threads, memory format (:class:`~llt_core.spec.ComputeSettings`).
     executor
         Where to compute: a name, ``"name:key=value"`` or a mapping. By default this process.
+    track
+        Trackers to tell of every cell, in the same forms; by default those of ``llt.toml``.
     retries
         How often to try a cell again that failed for an outside cause: a killed process, a
         lost machine, memory that ran out.
@@ -87,6 +90,7 @@ def run(
         data_root=locate_data(data_root),
         compute=ComputeSettings.model_validate(compute or {}),
         executor=None if executor is None else Named.of(executor),
+        track=None if track is None else [Named.of(item) for item in track],
         policy=Policy(retries=retries),
         force=force,
         command=f"llt_core.run in {Path(sys.argv[0]).name or 'python'}",
@@ -102,6 +106,7 @@ def sweep(
     data_root: str | Path | None = None,
     compute: Mapping[str, Any] | None = None,
     executor: str | Mapping[str, Any] | None = None,
+    track: Iterable[str | Mapping[str, Any]] | None = None,
     retries: int = Policy.retries,
     fail_fast: bool = False,
     force: bool = False,
@@ -121,7 +126,7 @@ def sweep(
         The section under ``[profiles]`` that overrides the rest.
     changes
         Dotted path → value, as ``--set`` on the command line.
-    store, data_root, compute, retries, force
+    store, data_root, compute, track, retries, force
         As in :func:`run`.
     executor
         Where to compute, if not where the sweep or ``llt.toml`` says. By default in several
@@ -161,6 +166,7 @@ def sweep(
         data_root=locate_data(data_root),
         compute=ComputeSettings.model_validate(compute or {}),
         executor=None if executor is None else Named.of(executor),
+        track=None if track is None else [Named.of(item) for item in track],
         policy=Policy(retries=retries, fail_fast=fail_fast),
         force=force,
         command=f"llt_core.sweep in {Path(sys.argv[0]).name or 'python'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,7 @@ def execute(
     data_root: Path,
     compute: ComputeSettings,
     executor: Named | None = None,
+    track: Sequence[Named] | None = None,
     policy: Policy | None = None,
     force: bool = False,
     command: str = "",
@@ -128,7 +130,8 @@ def execute(
             expected="an executor whose jobs go on without it, such as slurm",
             next_step="leave --detach out, or --executor slurm",
         )
-    observers = Observers(catalogue)
+    wanted = None if track is None else {named.name: named.parameters for named in track}
+    observers = Observers(catalogue, wanted)
     engine = Engine(
         store=Store(store),
         executor=where,

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Kind = Literal["task", "architecture", "perturbation", "metric", "executor"]
+Kind = Literal["task", "architecture", "perturbation", "metric", "executor", "tracker"]

@@ -22,7 +22,7 @@ from llt_core.plugins.manifest import KINDS
 )
 @click.option("-v", "--verbose", is_flag=True, help="Targets, versions, and whether each loads")
 def command(kind: str | None, form: str, verbose: bool) -> int:
-    """List every task, architecture, perturbation, metric and executor.
+    """List every task, architecture, perturbation, metric, executor and tracker.
 
     Nothing is imported, so this is quick and no broken plugin can break it.
 

@@ -13,12 +13,15 @@ from llt_core.version import __version__
 COMMANDS = {
     "run": "Train one composition and measure it.",
     "sweep": "Train and measure a grid of compositions, from a file.",
-    "status": "Say how far sweeps are.",
+    "status": "Say how far sweeps are, and who is at work.",
+    "logs": "Show what was said about one cell, and why it failed.",
+    "cancel": "Stop whoever is at work on a sweep.",
     "results": "List what the store holds.",
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
-    "list-plugins": "List every task, architecture, perturbation, metric and executor.",
+    "gc": "Delete what nobody needs any more; first say what that is.",
+    "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",
     "show": "Show the parameters of one plugin.",
     "doctor": "Check versions, device, data and plugins.",
 }

@@ -153,6 +153,8 @@ def example(entry: Entry, cls: Any) -> str:
             return f"llt run --task {_readable(cls.needs.modalities)} --metric {entry.name}{models}"
         case "executor":
             return f"llt show {entry.name}"
+        case "tracker":
+            return f"llt run --task digits --metric test_accuracy --track {entry.name}"
 
 
 def _readable(modalities: Collection[str] | None) -> str:

@@ -7,6 +7,7 @@ from llt_core.errors import DataError, LltError, RequestError
 from llt_core.interfaces.architecture import Architecture
 from llt_core.interfaces.classification import ClassificationTask
 from llt_core.interfaces.component import Component, parameter
+from llt_core.interfaces.composition import composition_columns
 from llt_core.interfaces.context import MeasureContext
 from llt_core.interfaces.description import Modality, TaskDescription
 from llt_core.interfaces.examples import BatchUnit, Examples, TensorExamples
@@ -32,6 +33,7 @@ from llt_core.interfaces.perturbation import (
     WeightPerturbation,
 )
 from llt_core.interfaces.task import Task
+from llt_core.interfaces.tracker import Tracker
 from llt_core.interfaces.values import Batch, Measurement, Quantity, Status, forward
 from llt_core.kinds import Kind
 
@@ -70,8 +72,10 @@ __all__ = [
     "Task",
     "TaskDescription",
     "TensorExamples",
+    "Tracker",
     "TrainingPerturbation",
     "WeightPerturbation",
+    "composition_columns",
     "forward",
     "parameter",
     "perform",

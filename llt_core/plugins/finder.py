@@ -164,13 +164,24 @@ def register(manager: pluggy.PluginManager, package: Package) -> None:
     Exception
         Whatever the import raises, or pluggy's complaint about a misspelt hook.
     """
+    module = importlib.import_module(package.module.partition(":")[0])
+    register_hooks(manager, module, package.name)
+
+
+def register_hooks(manager: pluggy.PluginManager, hooks: object, name: str) -> None:
+    """Let ``manager`` call the hooks that are attributes of ``hooks``.
+
+    Raises
+    ------
+    PluginValidationError
+        A hook is misspelt, or wants facts that it does not get; then none of them is called.
+    """
     import pluggy
 
-    module = importlib.import_module(package.module.partition(":")[0])
     try:
-        manager.register(module, name=package.name)
+        manager.register(hooks, name=name)
         manager.check_pending()
     except pluggy.PluginValidationError:
-        if manager.is_registered(module):  # some versions of pluggy register, then validate
-            manager.unregister(module)
+        if manager.is_registered(hooks):  # some versions of pluggy register, then validate
+            manager.unregister(hooks)
         raise

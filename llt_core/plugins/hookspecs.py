@@ -35,20 +35,43 @@ def llt_provenance() -> dict[str, Any] | None:
 
 
 @hookspec
-def llt_cell_started(digest: str, kind: str) -> None:
-    """Hear that a cell starts; ``kind`` is ``train`` or ``measure``."""
+def llt_sweep_started(summary: dict[str, Any]) -> None:
+    """Hear what was asked for, once, before the first cell starts.
+
+    Keys: ``name`` of the sweep and its ``title`` (empty for a run), ``command``, ``fields``
+    (the dotted names of what it varies), ``store`` (its folder), ``executor``, ``force``
+    (whether everything is computed again), ``cells`` and ``todo``: how many cells there are
+    by kind, and how many of them have to be computed.
+    """
 
 
 @hookspec
-def llt_cell_finished(digest: str, kind: str, record: dict[str, Any]) -> None:
-    """Hear that a cell is in the store; ``record`` is a copy of its record."""
+def llt_cell_started(digest: str, kind: str, label: str, composition: dict[str, Any]) -> None:
+    """Hear that a cell starts.
+
+    ``kind`` is ``train`` or ``measure``; ``label`` names it in a few words, with the values of
+    the varied fields; ``composition`` has every parameter, defaults included, as in a record.
+    """
 
 
 @hookspec
-def llt_cell_failed(digest: str, kind: str, failure: dict[str, Any]) -> None:
-    """Hear that a cell failed, with the failure as it is recorded."""
+def llt_cell_finished(digest: str, kind: str, label: str, record: dict[str, Any]) -> None:
+    """Hear that a cell is in the store; ``record`` is a copy of its record.
+
+    Cells that were there before are not told of.
+    """
+
+
+@hookspec
+def llt_cell_failed(
+    digest: str, kind: str, label: str, composition: dict[str, Any], failure: dict[str, Any]
+) -> None:
+    """Hear that a cell failed for good, with the failure as it is recorded."""
 
 
 @hookspec
 def llt_sweep_finished(summary: dict[str, Any]) -> None:
-    """Hear that all cells of a request have ended: counts by outcome and seconds."""
+    """Hear that all cells of a request have ended; not called if it is interrupted.
+
+    Keys: ``name`` as above, ``cells`` by outcome, ``seconds``.
+    """

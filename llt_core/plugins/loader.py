@@ -13,7 +13,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from llt_core.errors import RequestError
-from llt_core.interfaces import Architecture, Component, Executor, Metric, Perturbation, Task
+from llt_core.interfaces import (
+    Architecture,
+    Component,
+    Executor,
+    Metric,
+    Perturbation,
+    Task,
+    Tracker,
+)
 from llt_core.kinds import Kind
 from llt_core.plugins.catalogue import Resolved
 from llt_core.plugins.errors import BrokenPluginError
@@ -27,6 +35,7 @@ BASES: Mapping[Kind, type[Component]] = {
     "perturbation": Perturbation,
     "metric": Metric,
     "executor": Executor,
+    "tracker": Tracker,
 }
 
 
@@ -47,7 +56,7 @@ def load(entry: Entry) -> type[Component]:
         found = getattr(importlib.import_module(module_name), class_name)
     except (Exception, SystemExit) as error:
         raise _broken(
-            entry, f"{type(error).__name__}: {error}", _install_line(entry, error)
+            entry, f"{type(error).__name__}: {error}", install_line(entry, error)
         ) from error
     base = BASES[entry.kind]
     if not (inspect.isclass(found) and issubclass(found, base)):
@@ -85,7 +94,8 @@ def _broken(entry: Entry, reason: str, next_step: str = "") -> BrokenPluginError
     )
 
 
-def _install_line(entry: Entry, error: BaseException) -> str:
+def install_line(entry: Entry, error: BaseException) -> str:
+    """Return the command that installs what ``entry`` lacks, if that explains ``error``."""
     extra = entry.needs.get("extra") if isinstance(error, ImportError) else None
     return f"pip install '{entry.package}[{extra}]'" if extra else ""
 

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+from llt_core.errors import LltError
 from llt_core.plugins.catalogue import Catalogue
-from llt_core.plugins.finder import new_manager, register
+from llt_core.plugins.errors import BrokenPluginError
+from llt_core.plugins.finder import new_manager, register, register_hooks
+from llt_core.plugins.hookspecs import PROJECT
+from llt_core.plugins.manifest import Entry
+
+if TYPE_CHECKING:
+    from llt_core.interfaces import Component
+
+START = "llt_sweep_started"
 
 
 class Observers:
-    """The hook modules of all usable packages.
+    """The hook modules of all usable packages, and the trackers that are switched on.
 
     Every observer is called on its own: what one raises is kept in ``errors`` as
     ``(package, hook, message)``, once however often it happens, and reaches neither the cell
-    nor the other observers.
+    nor the other observers. A tracker is called ``package/name`` there.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self, catalogue: Catalogue, track: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Import the hook modules, and make the trackers.
+
+        Parameters
+        ----------
+        track
+            Trackers by name, and their parameters; what is not set has the value that
+            ``[track]`` in ``llt.toml`` gives it. None: the trackers named there.
+
+        Raises
+        ------
+        LltError
+            No tracker has that name, or it cannot have these parameters.
+        """
         self.errors: list[tuple[str, str, str]] = []
         self._manager = new_manager()
+        self._trackers: dict[str, Entry] = {}
+        self._off: set[str] = set()
         for package in catalogue.packages:
             if package.error or package.name in catalogue.settings.disable:
                 continue
@@ -29,6 +56,25 @@ class Observers:
                 register(self._manager, package)
             except (Exception, SystemExit) as error:
                 self._note(package.name, "import", error)
+        usual = catalogue.settings.track
+        for name, parameters in (usual if track is None else track).items():
+            self._switch_on(catalogue, name, {**usual.get(name, {}), **parameters})
+
+    def _switch_on(self, catalogue: Catalogue, name: str, parameters: Mapping[str, Any]) -> None:
+        from llt_core.plugins.loader import create
+
+        resolved = catalogue.resolve("tracker", name)
+        called = resolved.entry.qualified
+        try:
+            tracker = create(resolved, parameters)
+        except BrokenPluginError as error:
+            self._note(called, "import", error)
+            return
+        self._trackers[called] = resolved.entry
+        try:
+            register_hooks(self._manager, _hooks(tracker), called)
+        except (Exception, SystemExit) as error:
+            self._note(called, "import", error)
 
     def notify(self, hook: str, **facts: Any) -> None:
         """Call one observer hook everywhere."""
@@ -51,14 +97,32 @@ class Observers:
         self, hook: str, facts: dict[str, Any], take: Callable[[str, Any], None]
     ) -> None:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            name = implementation.plugin_name
+            if name in self._off:
+                continue
             # A copy for each: what one observer does to a record, nobody else sees.
             known = {n: deepcopy(facts[n]) for n in implementation.argnames if n in facts}
             try:
-                take(implementation.plugin_name, implementation.function(**known))
+                take(name, implementation.function(**known))
             except (Exception, SystemExit) as error:
-                self._note(implementation.plugin_name, hook, error)
+                self._note(name, hook, error)
+                if hook == START and name in self._trackers:
+                    self._off.add(name)
 
-    def _note(self, package: str, hook: str, error: BaseException) -> None:
-        note = (package, hook, f"{type(error).__name__}: {error}")
-        if note not in self.errors:
-            self.errors.append(note)
+    def _note(self, name: str, hook: str, error: BaseException) -> None:
+        told = isinstance(error, LltError)
+        message = str(error) if told else f"{type(error).__name__}: {error}"
+        if name in self._trackers and isinstance(error, ImportError):
+            from llt_core.plugins.loader import install_line
+
+            line = install_line(self._trackers[name], error)
+            message += f"\n  next: {line}" if line else ""
+        if (name, hook, message) not in self.errors:
+            self.errors.append((name, hook, message))
+
+
+def _hooks(tracker: Component) -> SimpleNamespace:
+    """Return the hooks of a tracker alone: pluggy looks at every attribute of what it is given."""
+    mark = f"{PROJECT}_impl"
+    names = {n for cls in type(tracker).__mro__ for n, f in vars(cls).items() if hasattr(f, mark)}
+    return SimpleNamespace(**{name: getattr(tracker, name) for name in sorted(names)})

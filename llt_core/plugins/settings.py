@@ -12,6 +12,9 @@ It has the shape of a manifest plus reserved keys::
     [prefer]
     hessian_trace = "llt"
 
+    [track.mlflow]
+    to = "sqlite:///mlflow.db"
+
     [my_metric]
     kind = "metric"
     target = "my_metrics:MyMetric"
@@ -44,6 +47,7 @@ class Settings:
     entries: tuple[Entry, ...] = ()
     executor: str = ""
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    track: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def disabled(self, entry: Entry) -> bool:
         """Whether the user switched off the entry's package or the entry itself."""
@@ -79,13 +83,8 @@ def read_settings(path: Path | None) -> Settings:
     executor = tables.pop("executor", "")
     if not isinstance(executor, str):
         raise ManifestError("'executor' is wrong", where=str(path), expected='executor = "NAME"')
-    executors = tables.pop("executors", {})
-    if not isinstance(executors, dict) or not all(isinstance(v, dict) for v in executors.values()):
-        raise ManifestError(
-            "'executors' is wrong",
-            where=str(path),
-            expected="tables of parameters: [executors.NAME] with key = value",
-        )
+    executors = _tables(tables.pop("executors", {}), "executors", path)
+    track = _tables(tables.pop("track", {}), "track", path)
     entries = parse_entries(tables, package=LOCAL, version="", source=str(path))
     return Settings(
         path,
@@ -95,10 +94,19 @@ def read_settings(path: Path | None) -> Settings:
         tuple(entries),
         executor=executor,
         executors=executors,
+        track=track,
     )
 
 
 def _texts(value: Any, key: str, path: Path) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ManifestError(f"{key!r} is wrong", where=str(path), expected=f'{key} = ["…", "…"]')
+    return value
+
+
+def _tables(value: Any, key: str, path: Path) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+        raise ManifestError(
+            f"{key!r} is wrong", where=str(path), expected=f"tables of parameters: [{key}.NAME]"
+        )
     return value

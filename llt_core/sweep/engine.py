@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,14 +76,18 @@ class Engine:
             message = f"not measured: {plan[model].label} diverged"
             results[digest] = CellResult(plan[digest], "blocked", message=message)
         self.listener.planned(list(seen.todo.values()), len(seen.found))
+        self._notify_start(plan, seen.todo)
         if seen.todo:
             for task in {id(p.parts.task): p.task for p in seen.todo.values()}.values():
                 task.prepare(self.data_root)
             self._ready_store(seen.todo)
-            self._compute(plan, seen.todo, results)
-        found = [results[c.digest] for c in plan.cells if c.digest in results]
-        self._notify_end(found, time.monotonic() - start)
-        return found
+            try:
+                self._compute(plan, seen.todo, results)
+            except BaseException:
+                self._notify_end(plan, results, time.monotonic() - start)
+                raise
+        self._notify_end(plan, results, time.monotonic() - start)
+        return [results[c.digest] for c in plan.cells if c.digest in results]
 
     def _ready_store(self, todo: dict[str, PlannedCell]) -> None:
         """Clear the way: leftovers of killed runs, and models whose checkpoint is damaged."""
@@ -127,6 +132,8 @@ class Engine:
             finally:
                 claims.release_all()
                 self.executor.close()
+                claims.clear()
+                self.store.clean()
 
     def _job_maker(self) -> JobMaker:
         return JobMaker(
@@ -147,11 +154,27 @@ class Engine:
         )
         self.listener.noted(f"interrupted: {after}")
 
-    def _notify_end(self, results: list[CellResult], seconds: float) -> None:
-        counts: dict[str, int] = {}
-        for result in results:
-            counts[result.origin] = counts.get(result.origin, 0) + 1
-        self.observers.notify("llt_sweep_finished", summary={"cells": counts, "seconds": seconds})
+    def _notify_start(self, plan: Plan, todo: dict[str, PlannedCell]) -> None:
+        summary = {
+            "name": self.sweep,
+            "command": self.command,
+            "fields": list(plan.points[0].values),
+            "store": str(self.store.root),
+            "executor": self.executor_name,
+            "force": self.force,
+            "cells": {"train": len(plan.trains), "measure": len(plan.measures)},
+            "todo": dict(Counter(planned.cell.kind for planned in todo.values())),
+        }
+        self.observers.notify("llt_sweep_started", summary=summary)
+
+    def _notify_end(self, plan: Plan, results: dict[str, CellResult], seconds: float) -> None:
+        summary = {
+            "name": self.sweep,
+            "cells": dict(Counter(result.origin for result in results.values())),
+            "complete": len(results) == len(plan.cells),
+            "seconds": seconds,
+        }
+        self.observers.notify("llt_sweep_finished", summary=summary)
 
 
 def _adopt(claims: Claims, todo: dict[str, PlannedCell]) -> dict[str, list[PlannedCell]]:

@@ -54,7 +54,8 @@ class Scheduler:
                 for outcome in self.executor.poll(LOOK_EVERY):
                     self._named.pop(outcome.job, None)
                     cells = self.running.pop(outcome.job)
-                    self.outcomes.settle(self.jobs.received(outcome), cells)
+                    with self.outcomes.disk():
+                        self.outcomes.settle(self.jobs.received(outcome), cells)
                 self._name_jobs()
             elif self._stopping or not self.agenda.held:
                 break
@@ -110,9 +111,13 @@ class Scheduler:
         if not ready:
             return
         for planned in ready:
-            facts = {"digest": planned.digest, "kind": planned.cell.kind}
-            self.outcomes.observers.notify("llt_cell_started", **facts)
-        job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
+            self.outcomes.tell("llt_cell_started", planned, composition=planned.composition)
+        job = self.jobs.make(
+            ready,
+            self.plan,
+            halvings=self.outcomes.halvings(ready),
+            again=self.outcomes.tried(ready),
+        )
         self.running[job.id] = ready
         self.listener.started(ready)
         self.executor.submit(job, self.progress)

@@ -73,4 +73,4 @@ def test_changes_are_noticed(change, says):
 
 def test_every_kind_of_built_in_is_there():
     kinds = {name.partition(" ")[0] for name in NOW["plugins"]}
-    assert kinds == {"task", "architecture", "perturbation", "metric", "executor"}
+    assert kinds == {"task", "architecture", "perturbation", "metric", "executor", "tracker"}

@@ -35,7 +35,7 @@ class Drops(Architecture):
 """
 
 SCRIPT = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 from llt_core.interfaces import Job, perform
 from llt_core.plugins import Catalogue
@@ -59,6 +59,16 @@ def dies_after(steps):
 def dies_at_the_end():
     worker.save_checkpoint = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
+def until_progress(child, payload):
+    file = Path(payload["store"], "partial", payload["cells"][0]["digest"], "state.safetensors")
+    def look():
+        return file.stat().st_mtime_ns if file.exists() else None
+    before = look()
+    while look() in (None, before) and os.waitid(os.P_PID, child, ended) is None:
+        time.sleep(0.001)
+
+ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
 def attempt(payload):
     outcome = perform(Job("x", TRAIN_ENTRY, payload), lambda progress: None)
     print(outcome.message, outcome.traceback, flush=True)
@@ -69,9 +79,13 @@ def attempt_elsewhere(payload, kill):
     if child == 0:
         if kill == "end":
             dies_at_the_end()
-        elif kill is not None:
+        elif isinstance(kill, int):
             dies_after(kill)
         os._exit(attempt(payload))
+    if isinstance(kill, float):
+        until_progress(child, payload)
+        time.sleep(kill)
+        os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -107,6 +121,7 @@ EVERY_STEP = {"checkpoint_minutes": 1e-9}
 EVERY_EPOCH = {"checkpoint_epochs": 1}
 SMALL = ["data_subset:fraction=0.1"]  # 143 digits
 TEXT = {"batch_unit": "tokens", "batch_size": 300, "drop_last": False, "gradient_clip": 1.0}
+RANDOM = "killed at any moment, also while a checkpoint is written"
 CASES = {
     "sgd, momentum, convolutions, batch norm": {
         "request": {
@@ -190,6 +205,15 @@ CASES = {
         "compute": EVERY_STEP,
         "kills": [9, 8, None],
     },
+    RANDOM: {
+        "request": {
+            "architecture": "resnet18:width=2",
+            "perturbations": [*SMALL, "augmentation"],
+            "train": {"epochs": 4, "batch_size": 32, "checkpoint": "best_train_loss"},
+        },
+        "compute": EVERY_STEP,
+        "kills": [0.0, 0.011, 0.023, 0.037, 0.05, None],
+    },
 }  # fmt: skip
 
 
@@ -218,30 +242,48 @@ def attempts(tmp_path_factory):
     return here, dict(zip(CASES, json.loads(last[6:]), strict=True)), "\n".join(said)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != RANDOM])
 def test_the_same_bits(attempts, case):
     here, found, said = attempts
     digest, ends = found[case]
     killed = len(CASES[case]["kills"]) - 1
     assert ends == [0, *[-9] * killed, 0], said
-    plain, again = (Store(here / name).read(digest) for name in ("plain", "killed"))
-    assert plain.status == "done"
-    assert again.checkpoint == plain.checkpoint, "other weights"
-    assert _without_seconds(again) == _without_seconds(plain)
-    files = [Store(here / n).path(digest) / "model.safetensors" for n in ("plain", "killed")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert "resumed" not in plain.provenance
+    again = check_equal(here, digest)
     assert len(again.provenance["resumed"]) == killed
-    assert again.provenance["resumed"] == sorted(again.provenance["resumed"])
     assert again.seconds >= sum(line.seconds for line in again.history)
-    assert not (here / "killed" / "partial" / digest).exists()
     log = read_log(Store(here / "killed"), digest)
     assert log.count("goes on at epoch") == killed
     assert log.count("== ") == len(CASES[case]["kills"])
 
 
-def _without_seconds(record):
+def check_equal(here, digest):
+    """Compare what was killed with what was not; return its record."""
+    plain, again = (Store(here / name).read(digest) for name in ("plain", "killed"))
+    assert plain.status == "done"
+    assert again.checkpoint == plain.checkpoint, "other weights"
+    assert without_seconds(again) == without_seconds(plain)
+    files = [Store(here / n).path(digest) / "model.safetensors" for n in ("plain", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert "resumed" not in plain.provenance
+    assert again.provenance["resumed"] == sorted(again.provenance["resumed"])
+    assert not (here / "killed" / "partial" / digest).exists()
+    return again
+
+
+def without_seconds(record):
     return [line.model_dump(exclude={"seconds"}) for line in record.history]
+
+
+def test_killed_at_any_moment(attempts):
+    here, found, said = attempts
+    digest, ends = found[RANDOM]
+    assert ends[0] == ends[-1] == 0, said
+    assert ends[1] == -9
+    again = check_equal(here, digest)
+    assert len(again.provenance["resumed"]) >= ends.count(-9)
+    assert "begins anew" not in read_log(Store(here / "killed"), digest), (
+        "a file that was not whole"
+    )
 
 
 def test_the_cases_are_what_they_say(attempts):

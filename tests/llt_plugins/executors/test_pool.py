@@ -129,11 +129,13 @@ def test_messages_name_the_signal_or_the_exit_code(family):
     assert "exit code 7" in ended["crash"].message
 
 
-def test_without_the_nursery_running_jobs_are_lost_and_the_rest_goes_on(family):
+def test_without_the_nursery_running_jobs_are_lost_and_the_rest_goes_on(family, tmp_path, wait_for):
     with pool(2) as made:
         nursery = look(made)["parent"]
-        made.submit(job("long", "sleep", seconds=600), print)
-        made.submit(job("longer", "sleep", seconds=600), print)
+        for name in ("long", "longer"):
+            file = str(tmp_path / name)
+            made.submit(job(name, "sleep", seconds=600, begun=file), print)
+            wait_for(tmp_path / name)
         made.submit(job("next", "give_back", k=1), print)
         workers = family.alive() - {nursery}
         os.kill(nursery, signal.SIGKILL)
@@ -314,3 +316,13 @@ def test_a_worker_whose_child_holds_its_pipe_is_still_seen_to_die(family, write_
         (outcome,) = made.poll(30)
         assert outcome.failure == "killed"
         assert finish(made, job("b", "give_back"))["b"].failure is None
+
+
+def test_a_worker_that_never_comes_to_work_costs_its_job_and_no_more(family, write_module):
+    """Nothing is tried for ever: a worker that dies before its first job costs that job."""
+    name = write_module("import os; os.register_at_fork(after_in_child=lambda: os._exit(5))")
+    with pool(1) as made:
+        for _ in range(2):
+            outcome = finish(made, job("a", f"{name}:run"))["a"]
+            assert outcome.failure == "killed"
+            assert "exit code 5" in outcome.message

@@ -1,0 +1,1 @@
+"""Observers that tell other programs of a sweep."""
