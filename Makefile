@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo experiments test test-slow lint format benchmark docs wheel clean help
+.PHONY: demo experiments test test-slow test-cluster lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
 	@echo "make experiments  every figure of the paper in miniature (minutes each)"
 	@echo "make test       install, run the whole test suite"
 	@echo "make test-slow  what is too slow for every day"
+	@echo "make test-cluster  executors on a real cluster, started on this machine"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmark  start-up, training and metrics against the named alternatives"
 	@echo "make docs       regenerate the reference pages"
@@ -36,6 +37,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m slow
+
+# One process: each suite starts a cluster of its own.
+test-cluster: $(STAMP)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m cluster
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -199,7 +199,7 @@ def test_some_cells_failed_is_exit_one(llt, tmp_path):
     facts = json.loads(llt("status", "big", "--json", cwd=tmp_path).stdout)
     assert facts["points"] == {"all": 4, "complete": 2}
     assert facts["models"] == {"all": 8, "done": 4, "failed": 4}
-    assert facts["measurements"] == {"all": 20, "done": 10, "waiting": 10}
+    assert facts["measurements"] == {"all": 20, "done": 10, "blocked": 10}
     assert {failure["kind"] for failure in facts["failures"]} == {"request"}
     shown = words(llt("status", "big", cwd=tmp_path).stdout)
     assert "2 of 4 grid points are complete" in shown
@@ -251,7 +251,9 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_other_sweeps(tmp_path, m
     assert "try 4/4 4/4" in text
     assert "broken: cannot be read" in text
     assert main(["status", "--json"]) == 0
-    assert [facts["sweep"] for facts in json.loads(capsys.readouterr().out)] == ["broken", "try"]
+    everything = json.loads(capsys.readouterr().out)
+    assert [facts["sweep"] for facts in everything["sweeps"]] == ["broken", "try"]
+    assert everything["drivers"] == []
 
 
 def test_a_varied_seed_and_a_varied_component_are_told_apart(tmp_path, monkeypatch, capsys):

@@ -59,21 +59,57 @@ def set_option(command: Command) -> Command:
     )(command)
 
 
-def compute_options(command: Command) -> Command:
-    """Add ``--device`` and ``--threads``."""
+def how_options(command: Command) -> Command:
+    """Add everything that says where and how to compute, and nothing that says what."""
+    for add in (force_option, data_option, store_option, _track, _executor, _compute):
+        command = add(command)
+    return command
+
+
+def take_how(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of :func:`how_options` out of ``options``, as ``execute`` wants them."""
+    from llt_core.locations import data_root, store_root
+    from llt_core.spec import ComputeSettings, Named
+
+    executor = options.pop("executor")
+    names = ("device", "threads", "checkpoint_minutes", "checkpoint_epochs")
+    return {
+        "store": store_root(options.pop("store")),
+        "data_root": data_root(options.pop("data_root")),
+        "compute": ComputeSettings(**{name: options.pop(name) for name in names}),
+        "executor": Named.parse(executor) if executor else None,
+        "track": _chosen_trackers(options.pop("track"), options.pop("no_track")),
+        "force": options.pop("force"),
+    }
+
+
+def _compute(command: Command) -> Command:
+    epochs = click.option(
+        "--checkpoint-epochs",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="The same in epochs; 0: by the clock",
+    )
+    minutes = click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(min=0),
+        default=5.0,
+        show_default=True,
+        help="Keep a training under way every so often, to go on there; 0: never",
+    )
     threads = click.option(
         "--threads",
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="CPU threads; 0: all cores",
+        help="CPU threads of one job; 0: as the executor says, else all cores",
     )
     device = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    return device(threads(command))
+    return device(threads(minutes(epochs(command))))
 
 
-def executor_options(command: Command) -> Command:
-    """Add ``--executor`` and ``--retries``."""
+def _executor(command: Command) -> Command:
     executor = click.option(
         "--executor",
         metavar="NAME[:KEY=VALUE,…]",
@@ -89,8 +125,7 @@ def executor_options(command: Command) -> Command:
     return executor(retries(command))
 
 
-def track_options(command: Command) -> Command:
-    """Add ``--track`` and ``--no-track``."""
+def _track(command: Command) -> Command:
     track = click.option(
         "--track",
         metavar="NAME[:KEY=VALUE,…]",
@@ -101,7 +136,7 @@ def track_options(command: Command) -> Command:
     return track(off(command))
 
 
-def chosen_trackers(track: Sequence[str], no_track: bool) -> list[Named] | None:
+def _chosen_trackers(track: Sequence[str], no_track: bool) -> list[Named] | None:
     """Return what ``--track`` and ``--no-track`` ask for; None leaves it to ``llt.toml``."""
     from llt_core.spec import Named
 

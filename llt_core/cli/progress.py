@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -25,6 +26,8 @@ from llt_core.sweep import CellResult, Listener, PlannedCell
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines about one cell when the output is not a terminal."""
+KEPT_FREE = 3
+"""Lines of a terminal that bars leave to other output."""
 
 
 class _TimeLeft(TimeRemainingColumn):
@@ -34,6 +37,18 @@ class _TimeLeft(TimeRemainingColumn):
         """Return a few words."""
         said = task.fields.get("left")
         return Text.assemble(("left ", "dim"), super().render(task)) if said is None else Text(said)
+
+
+class _Bars(Progress):
+    """As many bars as the terminal has lines for, the oldest first, and how many more there are."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bars, and one line more."""
+        tasks = self.tasks
+        room = max(2, self.console.height - KEPT_FREE)
+        yield self.make_tasks_table(tasks[:room])
+        if len(tasks) > room:
+            yield Text(f"… and {len(tasks) - room} more running", style="dim")
 
 
 class ProgressListener(Listener):
@@ -48,7 +63,7 @@ class ProgressListener(Listener):
         self._last_line = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._waiting: TaskID | None = None
-        self._progress = Progress(
+        self._progress = _Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
@@ -81,6 +96,19 @@ class ProgressListener(Listener):
             # Importing PyTorch takes seconds in which no cell can say anything.
             self._waiting = self._progress.add_task("starting", total=None, text="loading PyTorch")
 
+    def noted(self, text: str) -> None:
+        """Say it, on quiet runs too."""
+        if self._live:
+            self._progress.console.print(Text(f"note: {text}"))
+        else:
+            print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def retrying(self, result: CellResult, attempt: int) -> None:
+        """Say which cell is tried again, and why."""
+        self._drop(result.planned)
+        reason = (result.message.splitlines() or [result.failure or "failed"])[0]
+        self._tell(result.planned, f"attempt {attempt} failed, another follows: {reason}", "yellow")
+
     def progress(self, progress: CellProgress) -> None:
         """Move one bar, or say how far a cell is every few seconds."""
         planned = self._todo.get(progress.job)
@@ -105,9 +133,7 @@ class ProgressListener(Listener):
         """Take the bar away; on plain output say what came out."""
         self._stop_waiting()
         self._done += 1
-        task = self._tasks.pop(result.planned.digest, None)
-        if task is not None:
-            self._progress.remove_task(task)
+        self._drop(result.planned)
         if self._plain:
             seconds = f" in {result.record.seconds:.1f} s" if result.record else ""
             count = f"[{self._done}/{len(self._todo)}]"
@@ -116,6 +142,20 @@ class ProgressListener(Listener):
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _drop(self, planned: PlannedCell) -> None:
+        """Take the bar of a cell away, if it has one."""
+        task = self._tasks.pop(planned.digest, None)
+        if task is not None:
+            self._progress.remove_task(task)
+
+    def _tell(self, planned: PlannedCell, text: str, style: str) -> None:
+        """Say something of a cell above the bars, or in a line of its own."""
+        if self._live:
+            line = Text.assemble((planned.label, style), f": {text}")
+            self._progress.console.print(line)
+        elif self._plain:
+            print(f"{planned.label}: {text}", file=sys.stderr, flush=True)
 
     def _note(self) -> str:
         """Return what a plain line says at its end."""

@@ -5,28 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
-    chosen_trackers,
-    compute_options,
-    data_option,
     dry_run_option,
-    executor_options,
-    force_option,
+    how_options,
     json_option,
     quiet_option,
     set_option,
-    store_option,
-    track_options,
+    take_how,
 )
-from llt_core.locations import data_root as locate_data
-from llt_core.locations import store_root as locate_store
-from llt_core.spec import ComputeSettings, Named, Pairs, RunSpec
+from llt_core.spec import Named, Pairs, RunSpec
 from llt_core.spec.run import parse_assignment
 
 NAMED = "NAME[:KEY=VALUE,…]"
@@ -71,26 +63,13 @@ NAMED = "NAME[:KEY=VALUE,…]"
     show_default=True,
     help="Which models the metrics of pairs compare",
 )
-@compute_options
-@executor_options
-@track_options
-@store_option
-@data_option
-@force_option
+@how_options
 @all_option
 @dry_run_option
 @json_option
 @quiet_option
 def command(
-    device: str,
-    threads: int,
-    executor: str | None,
     retries: int,
-    track: tuple[str, ...],
-    no_track: bool,
-    store: str | None,
-    data_root: str | None,
-    force: bool,
     every: bool,
     dry_run: bool,
     as_json: bool,
@@ -110,19 +89,11 @@ def command(
       llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
       llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
     """
+    how = take_how(request)
     spec = _spec(**request)
-    where = {"store": locate_store(store), "data_root": locate_data(data_root)}
     if dry_run:
-        return _dry_run(spec, where["store"], where["data_root"], force, as_json)
-    how = {
-        **where,
-        "compute": ComputeSettings(device=device, threads=threads),
-        "executor": Named.parse(executor) if executor else None,
-        "track": chosen_trackers(track, no_track),
-        "retries": retries,
-        "force": force,
-    }
-    return _run(spec, how, every, as_json, quiet)
+        return _dry_run(spec, how, as_json)
+    return _run(spec, how, retries, every, as_json, quiet)
 
 
 def _spec(
@@ -157,14 +128,16 @@ def _spec(
     return spec
 
 
-def _run(spec: RunSpec, how: dict[str, Any], every: bool, as_json: bool, quiet: bool) -> int:
+def _run(
+    spec: RunSpec, how: dict[str, Any], retries: int, every: bool, as_json: bool, quiet: bool
+) -> int:
     from llt_core.cli.progress import ProgressListener
     from llt_core.cli.tables import print_run, run_document
     from llt_core.execution import execute
     from llt_core.sweep import Policy
 
     line = shlex.join(["llt", *sys.argv[1:]])
-    policy = Policy(retries=how.pop("retries"))
+    policy = Policy(retries=retries)
     with ProgressListener(quiet=quiet) as listener:
         result = execute(spec, **how, policy=policy, command=line, listener=listener)
     if as_json:
@@ -176,15 +149,16 @@ def _run(spec: RunSpec, how: dict[str, Any], every: bool, as_json: bool, quiet: 
     return 1 if result.failed else 0
 
 
-def _dry_run(spec: RunSpec, store: Path, data_root: Path, force: bool, as_json: bool) -> int:
+def _dry_run(spec: RunSpec, how: dict[str, Any], as_json: bool) -> int:
     from llt_core.cli.tables import print_plan
     from llt_core.plugins import Catalogue
     from llt_core.sweep import make_plan
     from llt_core.sweep.estimate import model_bytes
     from llt_core.sweep.preview import preview
 
-    plan = make_plan(spec, Catalogue.discover(), data_root)
-    ahead = preview(plan, store, force=force, size=model_bytes)
+    store = how["store"]
+    plan = make_plan(spec, Catalogue.discover(), how["data_root"])
+    ahead = preview(plan, store, force=how["force"], size=model_bytes)
     todo, cost = ahead.todo, ahead.cost
     if as_json:
         cells = [

@@ -5,28 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
-    chosen_trackers,
-    compute_options,
-    data_option,
     dry_run_option,
-    executor_options,
-    force_option,
+    how_options,
     json_option,
     quiet_option,
     set_option,
-    store_option,
-    track_options,
+    take_how,
 )
-from llt_core.locations import data_root as locate_data
-from llt_core.locations import store_root as locate_store
-from llt_core.spec import ComputeSettings, Named, SweepSpec
+from llt_core.spec import SweepSpec
 from llt_core.spec.run import parse_assignment
 
 
@@ -37,18 +29,13 @@ from llt_core.spec.run import parse_assignment
 @click.option(
     "--name", "sweep_name", metavar="NAME", help="Remember it by this name  [dim](default: FILE)[/]"
 )
-@compute_options
-@executor_options
-@track_options
+@how_options
 @click.option("--fail-fast", is_flag=True, help="Start nothing more once a cell has failed")
 @click.option(
     "--detach",
     is_flag=True,
     help="Submit what can start and leave; for executors whose jobs go on alone",
 )
-@store_option
-@data_option
-@force_option
 @all_option
 @dry_run_option
 @click.option(
@@ -61,22 +48,15 @@ def command(
     profile: str,
     assignments: tuple[str, ...],
     sweep_name: str | None,
-    device: str,
-    threads: int,
-    executor: str | None,
     retries: int,
-    track: tuple[str, ...],
-    no_track: bool,
     fail_fast: bool,
     detach: bool,
-    store: str | None,
-    data_root: str | None,
-    force: bool,
     every: bool,
     dry_run: bool,
     sizes: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
     """Train and measure every point of a grid that a file describes.
 
@@ -98,16 +78,9 @@ def command(
     if sweep_name is not None:
         changes["name"] = sweep_name
     spec = SweepSpec.read(file, profile=profile, changes=changes)
-    where = {"store": locate_store(store), "data_root": locate_data(data_root)}
+    how = take_how(options)
     if dry_run:
-        return _dry_run(spec, where["store"], where["data_root"], force, sizes, as_json)
-    how = {
-        **where,
-        "compute": ComputeSettings(device=device, threads=threads),
-        "executor": Named.parse(executor) if executor else None,
-        "track": chosen_trackers(track, no_track),
-        "force": force,
-    }
+        return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
     return _run(spec, how, policy, every, as_json, quiet)
 
@@ -140,16 +113,15 @@ def _run(
     return 2 if wrong else 1
 
 
-def _dry_run(
-    spec: SweepSpec, store: Path, data_root: Path, force: bool, sizes: bool, as_json: bool
-) -> int:
+def _dry_run(spec: SweepSpec, how: dict[str, Any], sizes: bool, as_json: bool) -> int:
     from llt_core.cli.sweep_tables import preview_document, print_preview
     from llt_core.plugins import Catalogue
     from llt_core.sweep import make_plan
     from llt_core.sweep.estimate import model_bytes
     from llt_core.sweep.preview import preview
 
-    plan = make_plan(spec, Catalogue.discover(), data_root)
+    store, force = how["store"], how["force"]
+    plan = make_plan(spec, Catalogue.discover(), how["data_root"])
     ahead = preview(plan, store, force=force, size=model_bytes if sizes else None)
     if as_json:
         document: dict[str, Any] = preview_document(spec, ahead)

@@ -165,8 +165,14 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     }
 
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How torch says in a plain RuntimeError that memory ran out: on the CPU, MPS, in a library."""
+
+
 def _cause(error: BaseException) -> FailureKind:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY):
         return "out_of_memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return "storage"

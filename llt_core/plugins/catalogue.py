@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,10 @@ from llt_core.plugins.errors import (
 from llt_core.plugins.finder import Package, find_packages
 from llt_core.plugins.manifest import Entry
 from llt_core.plugins.settings import LOCAL, Settings, find_settings, read_settings
+
+START_VARIABLE = "LLT_SETTINGS"
+"""Environment variable: the folder in which the search for ``llt.toml`` begins, instead of the
+current one. Jobs that run a copy of the code find the copied ``llt.toml`` by it."""
 
 State = Literal["ok", "clash", "shadowed", "disabled"]
 """``shadowed``: ``[prefer]`` gives the plain name to another package; ``package/name`` works."""
@@ -51,7 +56,7 @@ class Catalogue:
         ``llt doctor`` always work; resolving a name raises it.
         """
         try:
-            settings = read_settings(find_settings(start or Path.cwd()))
+            settings = read_settings(find_settings(start or search_start()))
         except ManifestError as error:
             catalogue = cls(find_packages())
             catalogue.settings_error = error
@@ -209,6 +214,11 @@ class Catalogue:
                     expected="every package under 'require' installed",
                     next_step=f"pip install '{text}'",
                 )
+
+
+def search_start() -> Path:
+    """Return the folder in which the search for ``llt.toml`` begins."""
+    return Path(os.environ.get(START_VARIABLE) or Path.cwd())
 
 
 def _unmet(text: str) -> str:

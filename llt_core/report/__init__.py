@@ -3,7 +3,7 @@
 Importing this package imports neither torch nor matplotlib.
 """
 
-from llt_core.report.find import find, label
+from llt_core.report.find import find, find_digest, label
 from llt_core.report.result import Panel, Result, describe_array, load
 
-__all__ = ["Panel", "Result", "describe_array", "find", "label", "load"]
+__all__ = ["Panel", "Result", "describe_array", "find", "find_digest", "label", "load"]

@@ -50,6 +50,45 @@ def find(store: Store, words: str) -> Record:
     raise _unknown(store, words, every)
 
 
+def find_digest(store: Store, prefix: str) -> str:
+    """Return the digest of the one cell that ``prefix`` begins, finished or not.
+
+    A cell that is not finished is known by its log, its failures, or who computes it.
+
+    Raises
+    ------
+    RequestError
+        Fewer than four digits, or no cell fits, or several do; the message lists them.
+    """
+    words = prefix.strip().lower()
+    if len(words) < SHORTEST or not _DIGEST.fullmatch(words):
+        raise RequestError(
+            f"{prefix!r} is no cell",
+            expected=f"a digest, or its first {SHORTEST} digits or more",
+            next_step="llt status SWEEP, or llt results",
+        )
+    found = set(_starting_with(store, words))
+    for folder in ("logs", "failures", "claims"):
+        found |= {path.name.partition(".")[0] for path in (store.root / folder).glob(f"{words}*")}
+    if not found:
+        raise RequestError(
+            f"no cell begins with {prefix!r}",
+            where=str(store.root),
+            expected="a cell that was started here",
+            next_step="llt status SWEEP, or llt results",
+        )
+    if len(found) > 1:
+        choices = sorted(found)
+        more = [f"… {len(choices) - 10} more"] if len(choices) > 10 else []
+        raise RequestError(
+            f"{len(choices)} cells begin with {prefix!r}",
+            where=str(store.root),
+            expected="\n    ".join(("one of these", *choices[:10], *more)),
+            next_step="more digits",
+        )
+    return found.pop()
+
+
 def label(record: Record) -> str:
     """Return a few words for a cell: ``train seed 0``, ``cka(samples=64) seed 0+1``."""
     return naming.label(record.cell, record.composition)

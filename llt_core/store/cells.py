@@ -9,6 +9,8 @@ Layout::
     STORE/drivers/TOKEN.json          a driver at work (see llt_core.store.drivers)
     STORE/claims/abcd…/1              who has a cell computed (see llt_core.store.claims)
     STORE/executors/NAME/             files of an executor
+    STORE/logs/abcd….log              what workers say of a cell (see llt_core.store.logs)
+    STORE/partial/abcd…/              a training under way (see llt_core.store.partials)
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 
@@ -194,7 +196,7 @@ class Store:
         """Remove what dead processes of this machine left under ``tmp``; return how many."""
         removed = 0
         for folder in self._children(self.root / "tmp"):
-            if folder.name.count(".") == 3 and _abandoned(folder.name):
+            if folder.name.count(".") == 3 and is_abandoned(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
@@ -286,7 +288,7 @@ def _host() -> str:
     return socket.gethostname().replace(".", "-")
 
 
-def _abandoned(name: str) -> bool:
+def is_abandoned(name: str) -> bool:
     """Whether the process that made a temporary folder ran on this machine and is gone."""
     _, host, process, _ = name.split(".")
     if host != _host():

@@ -107,6 +107,15 @@ class Claims:
         for digest in list(self._mine):
             self.release(digest)
 
+    def clear(self) -> None:
+        """Remove the claims of the dead, and what else dead drivers left."""
+        with suppress(OSError):
+            for digest, claim in list(read_claims(self._root.parent)):
+                # By taking and giving back: whoever wants the cell meanwhile gets it after.
+                if not self._lives(claim) and self.take(digest) is None:
+                    self.release(digest)
+            self._liveness.clear()
+
     def name(self, digest: str, handle: str) -> None:
         """Note by which handle another driver could take over the job that computes a cell."""
         claim = self._claim.model_copy(update={"handle": handle})
@@ -165,6 +174,21 @@ def read_claims(root: Path) -> Iterator[tuple[str, Claim]]:
         for digest in sorted(os.listdir(root / "claims")):
             if not digest.startswith(".") and (claim := _Found.of(root / "claims" / digest).last()):
                 yield digest, claim
+
+
+def claim_files(root: Path) -> Iterator[tuple[Path, Claim | None]]:
+    """Yield the file of every claim in the store at ``root``, dead ones too, and what it says.
+
+    None for one that cannot be read, and for what a driver was writing when it died.
+    """
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(root / "claims")):
+            folder = root / "claims" / name
+            if name.startswith("."):
+                yield folder, None
+                continue
+            for number, claim in sorted(_Found.of(folder).claims.items()):
+                yield folder / str(number), claim
 
 
 def _link(source: Path, target: Path) -> None:

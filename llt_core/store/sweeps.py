@@ -20,17 +20,20 @@ from llt_core.store.records import Failure, Record
 
 SWEEP_FORMAT = 1
 
-CellState = Literal["done", "failed", "waiting"]
-
 
 class SweepPoint(BaseModel):
-    """One grid point: the value of each varied field, and the digests of its cells."""
+    """One grid point: the value of each varied field, and the digests of its cells.
+
+    ``reads`` says for each measurement which of the models it reads, by their places in
+    ``models``; files of older versions lack it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     values: dict[str, Any]
     models: tuple[str, ...]
     measures: tuple[str, ...]
+    reads: tuple[tuple[int, ...], ...] = ()
 
 
 class SweepRecord(BaseModel):
@@ -61,6 +64,15 @@ class SweepRecord(BaseModel):
     def measures(self) -> tuple[str, ...]:
         """Digests of all measurements, each once."""
         return tuple(dict.fromkeys(d for point in self.points for d in point.measures))
+
+    @property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """The models that each measurement reads, by its digest, as far as the file says."""
+        return {
+            digest: tuple(point.models[place] for place in places if place < len(point.models))
+            for point in self.points
+            for digest, places in zip(point.measures, point.reads, strict=False)
+        }
 
 
 def remember(store: Store, sweep: SweepRecord) -> SweepRecord | None:
@@ -127,19 +139,21 @@ def names(store: Store) -> list[str]:
     return sorted(path.stem for path in (store.root / "sweeps").glob("[!.]*.json"))
 
 
-def state(store: Store, digest: str) -> CellState:
-    """Say what became of one cell; it may be waiting, or running in another process."""
-    if digest in store:
-        return "done"
-    return "failed" if store.attempts(digest) else "waiting"
-
-
 def last_failure(store: Store, digest: str) -> Failure | None:
     """Return the record of the last attempt that failed, if it can be read."""
-    attempts = store.attempts(digest)
+    return _failure(store.root / "failures" / digest / f"{store.attempts(digest)}.json")
+
+
+def failures(store: Store, digest: str) -> list[Failure]:
+    """Return the records of all attempts at a cell that failed, those that can be read."""
+    files = (store.root / "failures" / digest).glob("[!.]*.json")
+    found = (_failure(file) for file in files)
+    return sorted((f for f in found if f is not None), key=lambda failure: failure.attempt)
+
+
+def _failure(file: Path) -> Failure | None:
     try:
-        path = store.root / "failures" / digest / f"{attempts}.json"
-        return Failure.model_validate_json(path.read_bytes())
+        return Failure.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
 

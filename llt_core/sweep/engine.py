@@ -132,6 +132,8 @@ class Engine:
             finally:
                 claims.release_all()
                 self.executor.close()
+                claims.clear()
+                self.store.clean()
 
     def _job_maker(self) -> JobMaker:
         return JobMaker(
@@ -141,6 +143,7 @@ class Engine:
             force=self.force,
             command=self.command,
             plugins=self.observers.provenance(),
+            shares_files=self.executor.shares_files,
         )
 
     def _tell_interrupted(self) -> None:

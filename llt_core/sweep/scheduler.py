@@ -53,7 +53,9 @@ class Scheduler:
             if self.running:
                 for outcome in self.executor.poll(LOOK_EVERY):
                     self._named.pop(outcome.job, None)
-                    self.outcomes.settle(outcome, self.running.pop(outcome.job))
+                    cells = self.running.pop(outcome.job)
+                    with self.outcomes.disk():
+                        self.outcomes.settle(self.jobs.received(outcome), cells)
                 self._name_jobs()
             elif self._stopping or not self.agenda.held:
                 break
@@ -110,7 +112,12 @@ class Scheduler:
             return
         for planned in ready:
             self.outcomes.tell("llt_cell_started", planned, composition=planned.composition)
-        job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
+        job = self.jobs.make(
+            ready,
+            self.plan,
+            halvings=self.outcomes.halvings(ready),
+            again=self.outcomes.tried(ready),
+        )
         self.running[job.id] = ready
         self.listener.started(ready)
         self.executor.submit(job, self.progress)

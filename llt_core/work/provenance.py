@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from llt_core.plugins import code_copy
 from llt_core.version import __version__
 
 LIBRARIES = (
@@ -46,7 +46,7 @@ def describe_origin(
         "threads": thread_count,
         "versions": _versions(tuple(LIBRARIES)),
         "plugin_packages": _versions(tuple(sorted(set(packages)))),
-        "git": {"llt": _git(Path(__file__).parent), "cwd": _git(Path.cwd())},
+        "git": _checkouts(),
     }
 
 
@@ -80,18 +80,6 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 
 
 @lru_cache
-def _git(folder: Path) -> dict[str, Any] | None:
-    """Return the commit and dirty flag of the checkout around ``folder``, None outside one."""
-    try:
-        sha = _run_git(folder, "rev-parse", "HEAD")
-        dirty = bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"sha": sha, "dirty": dirty}
-
-
-def _run_git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=5, check=True
-    ).stdout.strip()
+def _checkouts() -> dict[str, Any]:
+    """Return where the code comes from: llt's checkout, and the one around the current folder."""
+    return code_copy.origin(Path.cwd())

@@ -221,24 +221,25 @@ def work(pipe: socket.socket) -> None:
     _limit_threads()
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, jobs), daemon=True).start()
-    from llt_core.interfaces import Progress, perform
+    from llt_core.interfaces import perform
     from llt_core.interfaces.executor import Outcome, describe_failure
 
     turn = threading.Lock()
 
-    def report(progress: Progress) -> None:
-        with turn:
-            frames.write(pipe, progress)
-
-    while (job := jobs.get()) is not None:
-        outcome = perform(job, report)
+    def say(message: Any) -> None:
         with turn:
             try:
-                frames.write(pipe, outcome)
+                frames.write(pipe, message)
             except OSError:
                 os._exit(1)  # nobody is left to tell
-            except Exception as error:  # a result that cannot be pickled
-                frames.write(pipe, Outcome(job.id, **describe_failure(error)))
+
+    while (job := jobs.get()) is not None:
+        say(None)  # taken up: from here on the job may fail
+        outcome = perform(job, say)
+        try:
+            say(outcome)
+        except Exception as error:  # a result that cannot be pickled
+            say(Outcome(job.id, **describe_failure(error)))
 
 
 def _listen(pipe: socket.socket, jobs: queue.SimpleQueue[Any]) -> None:

@@ -28,6 +28,10 @@ class Worker:
         Which of the pool's places it takes; a place has its own variables (a GPU).
     deadline
         When its job must have ended, in seconds of the monotonic clock.
+    begun
+        Whether it has said that it took the job up.
+    proven
+        Whether it has done a job before.
     reason
         Why it is about to be killed, where the pool decided so.
     """
@@ -36,8 +40,10 @@ class Worker:
     pipe: socket.socket
     inbox: frames.Inbox
     job: Job | None = None
-    report: Report | None = None
+    report: Report = lambda progress: None
     deadline: float | None = None
+    begun: bool = False
+    proven: bool = False
     reason: tuple[FailureKind, str] | None = None
     usable: bool = True
 
@@ -177,15 +183,17 @@ class Pool:
     def _hear(self, worker: Worker, reporting: bool = True) -> None:
         """Take what a worker says: progress, or how its job ended."""
         for content in worker.inbox.take():
-            if worker.job is None or worker.report is None:
+            if worker.job is None:
                 continue
             message = _unpack(content, worker.job)
-            if not isinstance(message, Outcome):
-                if reporting:
-                    worker.report(message)
-                continue
-            worker.job = worker.report = worker.deadline = None
-            self._ended.append(message)
+            if isinstance(message, Outcome):
+                worker.job = worker.deadline = None
+                worker.begun, worker.proven = False, True
+                self._ended.append(message)
+            elif message is None:
+                worker.begun = True
+            elif reporting:
+                worker.report(message)
 
     def _hear_nursery(self) -> None:
         """Take note of workers that have ended, and of the nursery's own end."""
@@ -200,13 +208,21 @@ class Pool:
                 self._bury(number, _end_of_process("the process that starts workers", code))
 
     def _bury(self, number: int, how: str) -> None:
-        """Let go of a worker; the job it had has failed, unless it had said otherwise."""
+        """Let go of a worker; the job it had has failed, unless it had said otherwise.
+
+        A job that it never took up goes to another: it died idle. If it died before its first
+        job, others would too, so the job has failed.
+        """
         worker = self._workers.pop(number)
         self._hear(worker, reporting=False)
         worker.pipe.close()
-        if worker.job is not None:
-            kind, message = worker.reason or ("killed", how)
-            self._ended.append(Outcome(worker.job.id, failure=kind, message=message))
+        if worker.job is None:
+            return
+        if worker.proven and not worker.begun and not worker.reason:
+            self._queue.appendleft((worker.job, worker.report))
+            return
+        kind, message = worker.reason or ("killed", how)
+        self._ended.append(Outcome(worker.job.id, failure=kind, message=message))
 
     def _stop_late(self) -> None:
         """Kill the workers whose jobs take too long."""
@@ -218,9 +234,9 @@ class Pool:
                 self._nursery.signal(number, signal.SIGKILL)
 
 
-def _unpack(content: bytes, job: Job) -> Outcome | Progress:
+def _unpack(content: bytes, job: Job) -> Outcome | Progress | None:
     try:
-        message: Outcome | Progress = pickle.loads(content)
+        message: Outcome | Progress | None = pickle.loads(content)
     except Exception as error:
         text = f"the result cannot be read here: {type(error).__name__}: {error}"
         return Outcome(job.id, failure="code", message=text)

@@ -101,7 +101,9 @@ class PairOfRepresentations(Metric):
     def draw_inputs(
         self, context: MeasureContext, generator: torch.Generator, more: int = 0
     ) -> tuple[list[Inputs] | list[Drawn], Tensor | None]:
-        """Return batches of inputs on the device, and the number of the batch of each."""
+        """Return batches of inputs on the device, and the number of the mixtures' batch of each."""
+        import torch
+
         from llt_plugins.similarity.inputs import draw_mixtures, groups, mix
 
         text = context.task.describe().modality == "text"
@@ -123,11 +125,13 @@ class PairOfRepresentations(Metric):
             return drawn, groups(mixtures)
         batches: list[Inputs] = []
         for mixture in mixtures:
-            one, two = (
-                examples.batch(index).to(context.device, context.dtype).inputs
-                for index in (mixture.first, mixture.second)
-            )
-            batches.append(mix(one, two, mixture.share))
+            size = context.at_once(len(mixture.first))
+            parts = (torch.split(index, size) for index in (mixture.first, mixture.second))
+            for pair in zip(*parts, strict=True):
+                one, two = (
+                    examples.batch(index).to(context.device, context.dtype).inputs for index in pair
+                )
+                batches.append(mix(one, two, mixture.share))
         return batches, groups(mixtures)
 
     def represent(

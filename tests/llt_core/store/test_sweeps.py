@@ -4,15 +4,13 @@ import pytest
 
 from llt_core.errors import LltError
 from llt_core.spec import digest
-from llt_core.store import Failure, Store
+from llt_core.store import Store
 from llt_core.store.sweeps import (
     SweepPoint,
     SweepRecord,
-    last_failure,
     names,
     recall,
     remember,
-    state,
     sweep_rows,
 )
 
@@ -77,24 +75,6 @@ def test_models_and_measures_once_each():
     one = sweep(points=points)
     assert one.models == ("m", "n", "o")
     assert one.measures == ("p", "q")
-
-
-def test_states(store, record):
-    done, failed = record(1), record(2)
-    with store.staging(done.digest) as folder:
-        store.commit(done, folder)
-    for attempt in (1, 2):
-        store.record_failure(
-            Failure(
-                digest=failed.digest, cell=failed.cell, kind="code", message=f"no {attempt}",
-                attempt=attempt, time="",
-            )
-        )  # fmt: skip
-    assert [state(store, d) for d in (done.digest, failed.digest, "0" * 32)] == [
-        "done", "failed", "waiting",
-    ]  # fmt: skip
-    assert last_failure(store, failed.digest).message == "no 2"
-    assert last_failure(store, done.digest) is None
 
 
 def test_rows_come_by_point_with_the_varied_fields_first(record):

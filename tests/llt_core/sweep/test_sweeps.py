@@ -47,11 +47,12 @@ def plan(here):
 
 @pytest.fixture
 def sweep(here):
-    def run(listener=None, force=False, **changes):
+    def run(listener=None, force=False, executor="inline", **changes):
         return llt_core.sweep(
             store=here / "store",
             data_root=here,
             compute={"threads": 1},
+            executor=executor,
             listener=listener,
             force=force,
             **{**BASE, **changes},

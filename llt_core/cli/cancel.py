@@ -1,0 +1,136 @@
+"""``llt cancel``: stop whoever is at work on a sweep."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+import rich_click as click
+
+from llt_core.cli.options import store_option
+from llt_core.errors import LltError
+from llt_core.locations import store_root
+from llt_core.store import Store
+from llt_core.store.claims import Claims
+from llt_core.store.drivers import DEAD_AFTER, Driver, ask_to_stop
+from llt_core.store.states import live_drivers, running
+from llt_core.store.sweeps import SweepRecord, recall
+
+if TYPE_CHECKING:
+    from llt_core.interfaces import Executor
+
+
+@click.command("cancel")
+@click.argument("sweep")
+@click.option("--now", is_flag=True, help="Stop running cells, too, instead of letting them finish")
+@store_option
+def command(sweep: str, now: bool, store: str | None) -> int:
+    """Stop whoever is at work on a sweep, on whatever machine.
+
+    Drivers are asked: they let running cells finish and start no others, as after one Ctrl-C,
+    or stop at once, as after two, with --now. Jobs of a driver that is gone (on a cluster, say)
+    are cancelled. What is finished stays; the same llt sweep goes on from there.
+
+    \b
+    [bold]Examples:[/]
+      llt cancel quickstart
+      llt cancel quickstart --now
+    """
+    opened = Store(store_root(store), create=False)
+    live = [driver for driver in live_drivers(opened) if driver.sweep == sweep]
+    for driver in live:
+        ask_to_stop(opened, driver.token, "now" if now else "finish")
+        then = "to stop now" if now else "to stop when the running cells are finished"
+        where = f"{driver.host}, process {driver.pid}, {driver.executor or 'inline'}"
+        print(f"asked the driver on {where}, {then}", flush=True)
+    try:
+        record = recall(opened, sweep)
+    except LltError:
+        if live:  # whose jobs they are, nobody else can tell
+            return 0
+        raise
+    stopped = _stop_orphans(opened, record)
+    if not live and not stopped:
+        print(f"nothing of {sweep} is running")
+    return 0
+
+
+def _stop_orphans(store: Store, sweep: SweepRecord) -> int:
+    """Cancel the jobs that the sweep's dead drivers left; return how many cells these had."""
+    mine = {*sweep.models, *sweep.measures}
+    names = {
+        cell.executor
+        for digest, cell in running(store).items()
+        if cell.driver is None and digest in mine
+    }
+    return sum(_stop_jobs(store, sweep, name, mine) for name in sorted(names))
+
+
+def _stop_jobs(store: Store, sweep: SweepRecord, name: str, mine: set[str]) -> int:
+    from llt_core.interfaces import Job
+
+    executor = _executor(sweep, name)
+    cells = 0
+    with Driver(store, sweep=sweep.name, executor=name, command="llt cancel") as driver:
+        claims = Claims(store, driver, name)
+        try:
+            executor.start(store.root / "executors" / name)
+            for handle, digests in _adopted(claims, store, name, mine).items():
+                # A job is called by its first cell, and only its driver knew which that is.
+                jobs = (Job(digest, "", {}) for digest in digests)
+                known = any(executor.attach(job, handle, lambda progress: None) for job in jobs)
+                if not known:
+                    print(f"the job {handle} of {name} is over", flush=True)
+                    continue
+                cells += len(digests)
+                count = f"{len(digests)} cell{'' if len(digests) == 1 else 's'}"
+                print(f"cancelling the job {handle} of {name} ({count})", flush=True)
+            executor.cancel()
+        finally:
+            executor.close()
+            claims.release_all()
+    return cells
+
+
+def _adopted(claims: Claims, store: Store, name: str, mine: set[str]) -> dict[str, list[str]]:
+    """Take the claims of dead drivers over, by handle.
+
+    A driver on another machine counts as dead once its file was watched for a while in vain.
+    """
+    found: dict[str, list[str]] = {}
+    end = time.monotonic() + DEAD_AFTER + 5
+    told = False
+    while True:
+        for handle, digests in claims.orphans().items():
+            for digest in mine.intersection(digests):
+                if claims.adopt(digest, handle):
+                    found.setdefault(handle, []).append(digest)
+        left = [
+            digest
+            for digest, cell in running(store).items()
+            if cell.driver is None and cell.executor == name and digest in mine
+        ]
+        if not left or time.monotonic() > end:
+            return found
+        if not told:
+            print(f"waiting for a sign of life of a driver, at most {DEAD_AFTER:.0f} s", flush=True)
+        told = True
+        time.sleep(1)
+
+
+def _executor(sweep: SweepRecord, name: str) -> Executor:
+    """Create the executor as the sweep and ``llt.toml`` describe it."""
+    from pydantic import ValidationError
+
+    from llt_core.execution import choose_executor
+    from llt_core.plugins import Catalogue
+    from llt_core.plugins.loader import create
+    from llt_core.spec import Named, SweepSpec
+
+    catalogue = Catalogue.discover()
+    try:
+        spec = SweepSpec.model_validate(sweep.spec)
+    except (ValidationError, LltError):  # of another version: then as llt.toml says
+        spec = SweepSpec.of(task="none")
+    chosen = choose_executor(spec, Named(name=name), catalogue)
+    return cast("Executor", create(catalogue.resolve("executor", name), chosen.parameters))
