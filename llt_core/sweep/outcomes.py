@@ -73,6 +73,7 @@ class Outcomes:
     _halvings: dict[str, int] = field(default_factory=dict, init=False)
     _reached: dict[str, int] = field(default_factory=dict, init=False)
     _trained_anew: set[str] = field(default_factory=set, init=False)
+    _in_training: set[str] = field(default_factory=set, init=False)
 
     def halvings(self, cells: Sequence[PlannedCell]) -> int:
         """Return how often the samples at once have to be halved, after memory ran out."""
@@ -176,8 +177,11 @@ class Outcomes:
         """Put a cell back on the agenda if it makes sense to try again."""
         digest = planned.digest
         damaged = [d for d in models_of(planned) if d not in self.store]
-        if damaged and self._trained_anew.isdisjoint(damaged):
+        # Once is enough, but all measurements of one job learn one after the other that its
+        # model is damaged.
+        if damaged and (self._trained_anew - self._in_training).isdisjoint(damaged):
             self._trained_anew.update(damaged)
+            self._in_training.update(damaged)
             self.claims.release(digest)
             self.agenda.anew([self.plan[d] for d in damaged], planned)
             return True
@@ -208,6 +212,7 @@ class Outcomes:
         self.results[planned.digest] = result
         self.driver.running.pop(planned.digest, None)
         self.claims.release(planned.digest)
+        self._in_training.discard(planned.digest)
         self.agenda.ended(planned.digest)
         if result.origin == "new" and result.record is not None:
             self.observers.notify(
