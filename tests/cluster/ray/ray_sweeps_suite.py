@@ -20,7 +20,7 @@ pytestmark = [
 SWEEP = """
 task = "digits"
 architecture = "mlp:depth=1"
-metrics = ["train_loss", "test_accuracy", "weight_distance"]
+metrics = ["train_loss", "test_accuracy", "l2_distance"]
 models = 2
 
 [train]
