@@ -38,10 +38,10 @@ def llt_provenance() -> dict[str, Any] | None:
 def llt_sweep_started(summary: dict[str, Any]) -> None:
     """Hear what was asked for, once, before the first cell starts.
 
-    Keys: ``name`` of the sweep and its ``title`` (empty for a run), ``command``, ``fields``
-    (the dotted names of what it varies), ``store`` (its folder), ``executor``, ``force``
-    (whether everything is computed again), ``cells`` and ``todo``: how many cells there are
-    by kind, and how many of them have to be computed.
+    Keys: ``name`` of the sweep (empty for a run), ``command``, ``fields`` (the dotted names of
+    what it varies), ``store`` (its folder), ``executor``, ``force`` (whether everything is
+    computed again), ``cells`` and ``todo``: how many cells there are by kind, and how many of
+    them have to be computed.
     """
 
 
@@ -66,12 +66,16 @@ def llt_cell_finished(digest: str, kind: str, label: str, record: dict[str, Any]
 def llt_cell_failed(
     digest: str, kind: str, label: str, composition: dict[str, Any], failure: dict[str, Any]
 ) -> None:
-    """Hear that a cell failed for good, with the failure as it is recorded."""
+    """Hear that an attempt at a cell failed, with the failure as it is recorded.
+
+    Where the cause lay outside, the cell may be started again.
+    """
 
 
 @hookspec
 def llt_sweep_finished(summary: dict[str, Any]) -> None:
-    """Hear that all cells of a request have ended; not called if it is interrupted.
+    """Hear that a request has ended, also by an interruption or an error.
 
-    Keys: ``name`` as above, ``cells`` by outcome, ``seconds``.
+    Keys: ``name`` as above, ``cells`` that have ended, by outcome, ``complete`` (whether all
+    have), ``seconds``.
     """

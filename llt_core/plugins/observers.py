@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from llt_core.errors import LltError
-from llt_core.plugins.catalogue import Catalogue
+from llt_core.plugins.catalogue import Catalogue, Resolved
 from llt_core.plugins.errors import BrokenPluginError
 from llt_core.plugins.finder import new_manager, register, register_hooks
 from llt_core.plugins.hookspecs import PROJECT
@@ -56,21 +56,19 @@ class Observers:
                 register(self._manager, package)
             except (Exception, SystemExit) as error:
                 self._note(package.name, "import", error)
-        usual = catalogue.settings.track
-        for name, parameters in (usual if track is None else track).items():
-            self._switch_on(catalogue, name, {**usual.get(name, {}), **parameters})
+        for resolved, parameters in _wanted(catalogue, track):
+            self._switch_on(resolved, parameters)
 
-    def _switch_on(self, catalogue: Catalogue, name: str, parameters: Mapping[str, Any]) -> None:
+    def _switch_on(self, resolved: Resolved, parameters: Mapping[str, Any]) -> None:
         from llt_core.plugins.loader import create
 
-        resolved = catalogue.resolve("tracker", name)
         called = resolved.entry.qualified
+        self._trackers[called] = resolved.entry
         try:
             tracker = create(resolved, parameters)
         except BrokenPluginError as error:
             self._note(called, "import", error)
             return
-        self._trackers[called] = resolved.entry
         try:
             register_hooks(self._manager, _hooks(tracker), called)
         except (Exception, SystemExit) as error:
@@ -119,6 +117,22 @@ class Observers:
             message += f"\n  next: {line}" if line else ""
         if (name, hook, message) not in self.errors:
             self.errors.append((name, hook, message))
+
+
+def _wanted(
+    catalogue: Catalogue, track: Mapping[str, Mapping[str, Any]] | None
+) -> Iterable[tuple[Resolved, dict[str, Any]]]:
+    """Return each tracker that is to be switched on, once, with its parameters."""
+    usual = catalogue.settings.track
+    found: dict[str, tuple[Resolved, dict[str, Any]]] = {}
+    for name, parameters in (usual if track is None else track).items():
+        resolved = catalogue.resolve("tracker", name)
+        called = resolved.entry.qualified
+        if called not in found:
+            plain = usual.get(resolved.entry.name, {})
+            found[called] = (resolved, {**plain, **usual.get(called, {})})
+        found[called][1].update(parameters)
+    return found.values()
 
 
 def _hooks(tracker: Component) -> SimpleNamespace:

@@ -107,6 +107,15 @@ class Claims:
         for digest in list(self._mine):
             self.release(digest)
 
+    def clear(self) -> None:
+        """Remove the claims of the dead, and what else dead drivers left."""
+        with suppress(OSError):
+            for digest, claim in list(read_claims(self._root.parent)):
+                # By taking and giving back: whoever wants the cell meanwhile gets it after.
+                if not self._lives(claim) and self.take(digest) is None:
+                    self.release(digest)
+            self._liveness.clear()
+
     def name(self, digest: str, handle: str) -> None:
         """Note by which handle another driver could take over the job that computes a cell."""
         claim = self._claim.model_copy(update={"handle": handle})
@@ -149,8 +158,8 @@ class Claims:
         beside = self._root / f".{self._claim.driver}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            beside.write_text(self._claim.model_dump_json(), encoding="utf-8")
             try:
+                beside.write_text(self._claim.model_dump_json(), encoding="utf-8")
                 _link(beside, path)
             finally:
                 beside.unlink(missing_ok=True)

@@ -138,6 +138,7 @@ class Liveness:
 
     def __init__(self, store: Store) -> None:
         self._folder = store.root / "drivers"
+        self._claims = store.root / "claims"
         self._watched: dict[Path, tuple[int, float]] = {}
 
     def alive(self, token: str) -> bool:
@@ -147,6 +148,14 @@ class Liveness:
         if record is not None and record.place == _place():
             return _runs(record)
         return self.changed(path)
+
+    def clear(self) -> None:
+        """Remove the files of dead drivers, those also that they were just writing."""
+        for path in self._folder.glob("[!.]*.json"):
+            if not self.alive(path.stem):
+                for folder in (self._folder, self._claims):
+                    for left in (*folder.glob(f"{path.stem}.*"), *folder.glob(f".{path.stem}*")):
+                        left.unlink(missing_ok=True)
 
     def changed(self, path: Path) -> bool:
         """Whether a file changed of late: it may have, as long as it was not watched in vain."""

@@ -53,6 +53,10 @@ class Agenda:
         self._trains.extendleft(m for m in models if m.digest not in self._readers)
         self._after([reader], {model.digest for model in models})
 
+    def awaited(self, digest: str) -> bool:
+        """Whether something waits for this model to end."""
+        return digest in self._readers
+
     def later(self, planned: PlannedCell) -> None:
         """Take a cell back that somebody else is computing."""
         self._held.append(planned)

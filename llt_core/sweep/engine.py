@@ -132,6 +132,8 @@ class Engine:
             finally:
                 claims.release_all()
                 self.executor.close()
+                claims.clear()
+                self.store.clean()
 
     def _job_maker(self) -> JobMaker:
         return JobMaker(

@@ -36,8 +36,13 @@ class JobMaker:
     plugins: dict[str, Any]
     shares_files: bool = True
 
-    def make(self, cells: Sequence[PlannedCell], plan: Plan, halvings: int = 0) -> Job:
-        """Return the job that computes ``cells``: one model, or measurements on one group."""
+    def make(
+        self, cells: Sequence[PlannedCell], plan: Plan, *, halvings: int = 0, again: bool = False
+    ) -> Job:
+        """Return the job that computes ``cells``: one model, or measurements on one group.
+
+        One that is tried ``again`` goes on where it was, also where all is computed anew.
+        """
         models = models_of(*cells)
         compute = self.compute.model_copy(update={"halvings": self.compute.halvings + halvings})
         payload = {
@@ -54,6 +59,7 @@ class JobMaker:
             "data_root": str(self.data_root),
             "compute": compute.model_dump(mode="json"),
             "force": self.force,
+            "resume": again or not self.force,
             "command": self.command,
             "plugins": self.plugins,
         }

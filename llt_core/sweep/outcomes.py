@@ -15,6 +15,7 @@ from llt_core.store import Failure, Store
 from llt_core.store.cells import StoreError
 from llt_core.store.claims import Claims
 from llt_core.store.drivers import Driver
+from llt_core.store.partials import partial_file
 from llt_core.store.sweeps import last_failure
 from llt_core.sweep.agenda import Agenda
 from llt_core.sweep.look import models_of, usable
@@ -77,6 +78,10 @@ class Outcomes:
     def halvings(self, cells: Sequence[PlannedCell]) -> int:
         """Return how often the samples at once have to be halved, after memory ran out."""
         return max(self._halvings.get(planned.digest, 0) for planned in cells)
+
+    def tried(self, cells: Sequence[PlannedCell]) -> bool:
+        """Whether any of the cells was tried before, in vain."""
+        return any(planned.digest in self._tries for planned in cells)
 
     def settle(self, outcome: Outcome, cells: Sequence[PlannedCell]) -> None:
         """Take in the end of the job that computed ``cells``."""
@@ -181,7 +186,7 @@ class Outcomes:
         """Put a cell back on the agenda if it makes sense to try again."""
         digest = planned.digest
         damaged = [d for d in models_of(planned) if d not in self.store]
-        if damaged and self._trained_anew.isdisjoint(damaged):
+        if damaged and all(self._may_train_anew(model) for model in damaged):
             self._trained_anew.update(damaged)
             self.claims.release(digest)
             self.agenda.anew([self.plan[d] for d in damaged], planned)
@@ -189,8 +194,9 @@ class Outcomes:
         if kind not in OUTSIDE or not self.policy.retries:
             return False
         # One of a group may have cost all others the job: by itself each can show what it is.
+        tries = self._tries.setdefault(digest, 0)
         if alone and not self._got_further(digest):
-            self._tries[digest] = self._tries.get(digest, 0) + 1
+            self._tries[digest] = tries + 1
             if self._tries[digest] > self.policy.retries:
                 return False
         if kind == "out_of_memory" and models_of(planned):
@@ -198,10 +204,14 @@ class Outcomes:
         self.agenda.again(planned)
         return True
 
+    def _may_train_anew(self, model: str) -> bool:
+        """Whether a damaged model was not trained anew yet, or is just about to be."""
+        return model not in self._trained_anew or self.agenda.awaited(model)
+
     def _got_further(self, digest: str) -> bool:
         """Whether a training has left a new checkpoint since its last attempt."""
         try:
-            reached = (self.store.root / "partial" / digest).stat().st_mtime_ns
+            reached = partial_file(self.store, digest).stat().st_mtime_ns
         except OSError:
             return False
         further = reached != self._reached.get(digest)

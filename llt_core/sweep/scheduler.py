@@ -112,7 +112,12 @@ class Scheduler:
             return
         for planned in ready:
             self.outcomes.tell("llt_cell_started", planned, composition=planned.composition)
-        job = self.jobs.make(ready, self.plan, self.outcomes.halvings(ready))
+        job = self.jobs.make(
+            ready,
+            self.plan,
+            halvings=self.outcomes.halvings(ready),
+            again=self.outcomes.tried(ready),
+        )
         self.running[job.id] = ready
         self.listener.started(ready)
         self.executor.submit(job, self.progress)

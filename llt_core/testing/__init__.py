@@ -17,6 +17,7 @@ from llt_core.testing.perturbation import PerturbationConformance
 from llt_core.testing.samples import TinyImages, small_network
 from llt_core.testing.task import TaskConformance
 from llt_core.testing.text_samples import TinyTexts, small_translator
+from llt_core.testing.tracker import TrackerConformance
 
 __all__ = [
     "ArchitectureConformance",
@@ -27,6 +28,7 @@ __all__ = [
     "TaskConformance",
     "TinyImages",
     "TinyTexts",
+    "TrackerConformance",
     "small_network",
     "small_translator",
 ]

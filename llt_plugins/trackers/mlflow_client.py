@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ REJECTED = {
     "RESOURCE_DOES_NOT_EXIST",
 }
 """Answers that will be the same the next time."""
+SQLITE = "sqlite:///"
 
 Item = TypeVar("Item")
 
@@ -49,9 +51,10 @@ class CellRun:
 
 @contextmanager
 def patient(timeout: int) -> Iterator[None]:
-    """Let MLflow wait ``timeout`` seconds at most, keep to itself, and leave nothing changed.
+    """Let MLflow wait ``timeout`` seconds at most, say nothing, and leave nothing changed.
 
-    What the user has set in the environment stands.
+    What the user has set in the environment stands. What goes wrong is raised, so its logs,
+    with a traceback for every error, would only get into the display of progress.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
@@ -61,20 +64,34 @@ def patient(timeout: int) -> Iterator[None]:
     }
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
         for name in added:
             os.environ.pop(name, None)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def connect(target: str) -> MlflowClient:
-    """Return a client; a plain name of a file stands for an SQLite database."""
+    """Return a client; a plain name of a file stands for an SQLite database.
+
+    Relative paths are made absolute: MLflow keeps a database open under the name it was given,
+    wherever the working folder is by then.
+    """
+    import mlflow
     from mlflow.tracking import MlflowClient
 
+    target = target or mlflow.get_tracking_uri()
     if "://" not in target and Path(target).suffix in (".db", ".sqlite", ".sqlite3"):
-        target = f"sqlite:///{Path(target).absolute()}"
-    return MlflowClient(target or None)
+        target = SQLITE + target
+    if target.startswith(SQLITE):
+        target = SQLITE + str(Path(target.removeprefix(SQLITE)).absolute())
+    return MlflowClient(target)
 
 
 def experiment(client: MlflowClient, name: str) -> str:
@@ -123,6 +140,7 @@ def is_rejected(error: Exception) -> bool:
 
 def in_short(error: BaseException) -> str:
     """Return the first line of what went wrong, without addresses in memory."""
+    error = getattr(error.__cause__, "orig", None) or error  # what the database said
     line = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {re.sub(r' at 0x[0-9a-f]+', '', line)[:300]}"
 

@@ -181,7 +181,7 @@ class MlflowRuns(Tracker):
             count = session.lost + len(session.waiting)
             if count:
                 raise LltError(
-                    f"MLflow was not told of {count} cells; the store has them",
+                    f"MLflow was not told of {count} cell{'s' * (count > 1)}; the store has them",
                     where=session.where,
                     next_step="llt export",
                 )

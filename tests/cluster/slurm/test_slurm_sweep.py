@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,19 +22,18 @@ SWEEP = """
 task = "digits"
 architecture = "mlp"
 metrics = ["test_accuracy"]
-models = 5
-
-[train]
-epochs = 25
+models = 2
 
 [axes.load]
 field = "architecture.width"
 values = [4, 16]
 
 [axes.temperature]
-field = "train.batch_size"
-values = [16, 32]
+field = "train.epochs"
+values = [3, 4, 5, 6, 150]
 """
+SHORT = 6
+"""Epochs that are over too soon to be interrupted."""
 
 ONE = """
 task = "digits"
@@ -73,14 +73,6 @@ class Answer(Metric):
         return [Measurement(name="answer", value=number_of_mine.NUMBER, unit="", n=1)]
 """
 
-DRIVER = """
-import sys, llt_core
-llt_core.sweep(
-    sys.argv[1], store=sys.argv[2], compute={"checkpoint_epochs": 1},
-    executor={"name": "slurm", "batch": 20, "poll_seconds": 1, "time": 10},
-)
-"""
-
 
 def results(folder):
     """Everything that was computed, less what may differ."""
@@ -114,9 +106,11 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
     """Complete, equal to the table computed here, and gone on with where time ran out."""
     (tmp_path / "sweep.toml").write_text(SWEEP)
     store = tmp_path / "store"
+    options = ("--checkpoint-epochs=1", "--executor=slurm:batch=20,poll_seconds=1,time=10")
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(tmp_path / "sweep.toml"), str(store)],
+            [str(LLT), "sweep", "sweep.toml", "--store", "store", *options],
+            cwd=tmp_path,
             stdout=said,
             stderr=said,
         )
@@ -125,7 +119,7 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
             slurm.end_by_time_limit(handles(store)[late])
             cancelled = _under_way(slurm, store, but=late)
             slurm.ask("scancel", handles(store)[cancelled])
-            assert driver.wait(timeout=400) == 0, (tmp_path / "said").read_text()
+            assert driver.wait(timeout=600) == 0, (tmp_path / "said").read_text()
         finally:
             driver.kill()
             driver.wait()
@@ -148,18 +142,28 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
 
 
 def _under_way(slurm, store, but=""):
-    """Wait for a cell that is being trained and has a checkpoint; return its digest."""
+    """Wait for a long cell that is being trained and has a checkpoint; return its digest."""
     found = []
 
     def look():
         running = {job for job, state in slurm.states().items() if state == "RUNNING"}
         names = handles(store)
-        saved = (p.name for p in (store / "partial").glob("*") if any(p.iterdir()))
-        found[:] = [d for d in saved if d != but and names.get(d) in running]
+        found[:] = [
+            digest
+            for digest in names
+            if digest != but and names[digest] in running and _epoch(store, digest) > SHORT
+        ]
         return bool(found)
 
-    slurm.until("a training is under way", look, seconds=120)
+    slurm.until("a long training is under way", look, seconds=200)
     return found[0]
+
+
+def _epoch(store, digest):
+    """The epoch of the last checkpoint that a cell's log tells of."""
+    log = store / "logs" / f"{digest}.log"
+    epochs = re.findall(r"checkpoint at epoch ([\d.]+)", log.read_text()) if log.exists() else []
+    return float(epochs[-1]) if epochs else 0.0
 
 
 @pytest.fixture

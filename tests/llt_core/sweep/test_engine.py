@@ -166,7 +166,10 @@ def test_a_checkpoint_with_one_other_bit_is_noticed(run, here):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
-    assert origins(run(["norm:scale=3"])) == ["new", "new"]
+    again = run(["norm:scale=3", "norm:scale=4"])
+    assert origins(again) == ["new"] * 3
+    assert again.results[0].record.checkpoint == first.results[0].record.checkpoint
+    assert len(list((here / "store" / "broken").iterdir())) == 1
 
 
 def test_an_unreadable_record_is_computed_again(run, here):
