@@ -48,6 +48,21 @@ def json_option(command: Command) -> Command:
     )
 
 
+def json_lines_option(command: Command) -> Command:
+    """Add ``--json-lines``."""
+    return click.option(
+        "--json-lines",
+        is_flag=True,
+        help="Print what happens as it happens, one JSON object a line",
+    )(command)
+
+
+def check_output(as_json: bool, json_lines: bool) -> None:
+    """Refuse two forms of output at once."""
+    if as_json and json_lines:
+        raise RequestError("--json and --json-lines at once", expected="one of them")
+
+
 def set_option(command: Command) -> Command:
     """Add ``--set``."""
     return click.option(

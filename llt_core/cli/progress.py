@@ -45,8 +45,6 @@ class _Bars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bars, and one line more."""
         tasks = self.tasks
-        if not tasks:  # asked for while the display is being made: it has no console yet
-            return
         room = max(2, self.console.height - KEPT_FREE)
         yield self.make_tasks_table(tasks[:room])
         if len(tasks) > room:

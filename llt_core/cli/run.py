@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
+    check_output,
     dry_run_option,
     how_options,
+    json_lines_option,
     json_option,
     quiet_option,
     set_option,
@@ -20,6 +22,11 @@ from llt_core.cli.options import (
 )
 from llt_core.spec import Named, Pairs, RunSpec
 from llt_core.spec.run import parse_assignment
+
+if TYPE_CHECKING:
+    from llt_core.cli.json_lines import JsonLines
+    from llt_core.cli.progress import ProgressListener
+    from llt_core.execution import RunResult
 
 NAMED = "NAME[:KEY=VALUE,…]"
 
@@ -67,12 +74,14 @@ NAMED = "NAME[:KEY=VALUE,…]"
 @all_option
 @dry_run_option
 @json_option
+@json_lines_option
 @quiet_option
 def command(
     retries: int,
     every: bool,
     dry_run: bool,
     as_json: bool,
+    json_lines: bool,
     quiet: bool,
     **request: Any,
 ) -> int:
@@ -89,10 +98,15 @@ def command(
       llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
       llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
     """
+    check_output(as_json, json_lines)
     how = take_how(request)
     spec = _spec(**request)
     if dry_run:
         return _dry_run(spec, how, as_json)
+    if json_lines:
+        from llt_core.cli.json_lines import JsonLines
+
+        return _exit_code(_execute(spec, how, retries, JsonLines()))
     return _run(spec, how, retries, every, as_json, quiet)
 
 
@@ -133,17 +147,27 @@ def _run(
 ) -> int:
     from llt_core.cli.progress import ProgressListener
     from llt_core.cli.tables import print_run, run_document
-    from llt_core.execution import execute
-    from llt_core.sweep import Policy
 
-    line = shlex.join(["llt", *sys.argv[1:]])
-    policy = Policy(retries=retries)
-    with ProgressListener(quiet=quiet) as listener:
-        result = execute(spec, **how, policy=policy, command=line, listener=listener)
+    result = _execute(spec, how, retries, ProgressListener(quiet=quiet))
     if as_json:
         print(json.dumps(run_document(result), indent=1, allow_nan=False))
     else:
         print_run(result, every)
+    return _exit_code(result)
+
+
+def _execute(
+    spec: RunSpec, how: dict[str, Any], retries: int, listener: ProgressListener | JsonLines
+) -> RunResult:
+    from llt_core.execution import execute
+    from llt_core.sweep import Policy
+
+    line = shlex.join(["llt", *sys.argv[1:]])
+    with listener:
+        return execute(spec, **how, policy=Policy(retries=retries), command=line, listener=listener)
+
+
+def _exit_code(result: RunResult) -> int:
     if any(failed.failure == "request" for failed in result.failed):
         return 2
     return 1 if result.failed else 0

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from llt_core.cli.options import (
     all_option,
+    check_output,
     dry_run_option,
     how_options,
+    json_lines_option,
     json_option,
     quiet_option,
     set_option,
@@ -20,6 +22,11 @@ from llt_core.cli.options import (
 )
 from llt_core.spec import SweepSpec
 from llt_core.spec.run import parse_assignment
+
+if TYPE_CHECKING:
+    from llt_core.cli.json_lines import JsonLines
+    from llt_core.cli.sweep_progress import SweepProgress
+    from llt_core.execution import SweepResult
 
 
 @click.command("sweep", context_settings={"show_default": True})
@@ -42,6 +49,7 @@ from llt_core.spec.run import parse_assignment
     "--sizes", is_flag=True, help="With --dry-run: build unknown networks to tell their size"
 )
 @json_option
+@json_lines_option
 @quiet_option
 def command(
     file: str,
@@ -55,6 +63,7 @@ def command(
     dry_run: bool,
     sizes: bool,
     as_json: bool,
+    json_lines: bool,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -78,10 +87,15 @@ def command(
     if sweep_name is not None:
         changes["name"] = sweep_name
     spec = SweepSpec.read(file, profile=profile, changes=changes)
+    check_output(as_json, json_lines)
     how = take_how(options)
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
+    if json_lines:
+        from llt_core.cli.json_lines import JsonLines
+
+        return _exit_code(_execute(spec, how, policy, JsonLines()))
     return _run(spec, how, policy, every, as_json, quiet)
 
 
@@ -95,17 +109,32 @@ def _run(
 ) -> int:
     from llt_core.cli.sweep_progress import SweepProgress
     from llt_core.cli.sweep_tables import print_sweep, sweep_document
-    from llt_core.execution import SweepResult, execute
-    from llt_core.sweep import Policy
 
-    line = shlex.join(["llt", *sys.argv[1:]])
-    with SweepProgress(quiet=quiet) as listener:
-        result = execute(spec, **how, policy=Policy(**policy), command=line, listener=listener)
-    assert isinstance(result, SweepResult)
+    result = _execute(spec, how, policy, SweepProgress(quiet=quiet))
     if as_json:
         print(json.dumps(sweep_document(result), indent=1, allow_nan=False))
     else:
         print_sweep(result, every)
+    return _exit_code(result)
+
+
+def _execute(
+    spec: SweepSpec,
+    how: dict[str, Any],
+    policy: dict[str, Any],
+    listener: SweepProgress | JsonLines,
+) -> SweepResult:
+    from llt_core.execution import SweepResult, execute
+    from llt_core.sweep import Policy
+
+    line = shlex.join(["llt", *sys.argv[1:]])
+    with listener:
+        result = execute(spec, **how, policy=Policy(**policy), command=line, listener=listener)
+    assert isinstance(result, SweepResult)
+    return result
+
+
+def _exit_code(result: SweepResult) -> int:
     if not result.failed:
         return 0
     # Nothing at all came out, and the user can mend it: an unknown device, say.

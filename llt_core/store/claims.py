@@ -158,8 +158,8 @@ class Claims:
         beside = self._root / f".{self._claim.driver}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            beside.write_text(self._claim.model_dump_json(), encoding="utf-8")
             try:
+                beside.write_text(self._claim.model_dump_json(), encoding="utf-8")
                 _link(beside, path)
             finally:
                 beside.unlink(missing_ok=True)

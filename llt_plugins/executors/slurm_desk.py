@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,7 +187,7 @@ class Desk:
             keep_log(self.workspace, task.name, f"{outcome.message}\n\n{words}")
         task.batch.drop(task.index, task.name)
         del self._tasks[task.job.id]
-        return outcome
+        return replace(outcome, job=task.job.id)
 
     # ----------------------------------------------------- from an earlier driver
 
@@ -199,7 +200,7 @@ class Desk:
                 continue
             for index in [int(task)] if task.isdigit() else batch.indices():
                 described = batch.job(index)
-                if described is not None and described.id == job:
+                if described is not None and _is_it(described, job, sure=bool(handle)):
                     return batch, index, f"{number}_{index}"
         return None
 
@@ -218,3 +219,13 @@ class Desk:
     def _recent(self) -> dict[str, State] | None:
         stale = time.monotonic() >= self._asked + self.poll_seconds
         return self._refresh() if stale else self._states
+
+
+def _is_it(described: Job, job: str, *, sure: bool) -> bool:
+    """Whether a task does the job of an earlier driver that is called ``job`` now.
+
+    Some of what a job computes may be done when it is taken over. Then it may be called by
+    another part of its payload than when it was submitted; its handle tells which it is. Not
+    the handle alone: Slurm counts from one again when its controller is set up anew.
+    """
+    return described.id == job or (sure and json.dumps(job) in json.dumps(described.payload))

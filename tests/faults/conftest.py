@@ -280,6 +280,12 @@ def finished(root):
     return len(list((root / "cells").glob("*/*/record.json")))
 
 
+def in_training(root):
+    """Return the logs of models that somebody is training: begun, and not done."""
+    logs = [file.read_text() for file in (root / "logs").glob("*.log")]
+    return [text for text in logs if " training, attempt " in text and "done in" not in text]
+
+
 def begun(root):
     """Return how many cells somebody has begun to compute."""
     return len(attempts(root))
@@ -292,7 +298,7 @@ class Tools:
     table, records, export = map(staticmethod, (table, records, export))
     attempts, unfinished = map(staticmethod, (attempts, unfinished))
     check_tidy, watched, until = map(staticmethod, (check_tidy, watched, until))
-    finished, begun = map(staticmethod, (finished, begun))
+    finished, begun, in_training = map(staticmethod, (finished, begun, in_training))
     workers, grandchildren = map(staticmethod, (workers, grandchildren))
 
 

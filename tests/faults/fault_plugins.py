@@ -150,8 +150,8 @@ class Greedy(Metric):
     def measure(self, context):
         total, largest = 0, 0
         for batch in context.chunks("train", batch_size=32):
-            if len(batch) > self.room:
-                raise MemoryError(f"{len(batch)} samples at once")
-            largest = max(largest, len(batch))
+            if batch.weight > self.room:
+                raise MemoryError(f"{batch.weight} samples at once")
+            largest = max(largest, batch.weight)
             total += int(batch.targets.sum())  # whole numbers: any order gives the same
         return [Measurement(name="greedy", value=float(total), n=largest)]

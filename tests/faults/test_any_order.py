@@ -27,7 +27,7 @@ from llt_core.sweep import Listener, make_plan
 
 SMALL = {"train": {"epochs": 1, "batch_size": 32, "max_steps": 3}, "task": "digits"}
 SUBSET = {"name": "data_subset", "fraction": 0.1}
-NETWORKS = ("mlp", "resnet18", "vgg11", "vit", "densenet40")
+NETWORKS = ("mlp", "resnet18", "vgg11", "vit")
 """Those that take a few steps on digits in well under a second in their smallest form."""
 TIRESOME = {"llt/mode_connectivity"}
 """Metrics that take longer than a second even so."""
@@ -101,17 +101,12 @@ class Visit:
 
 
 def visits(*events):
-    """Draw a few times that the sweep is run."""
-    return st.lists(
-        st.builds(
-            Visit,
-            st.sampled_from(["inline", "local:workers=1", "local:workers=2", "local:workers=3"]),
-            st.sampled_from(events),
-            st.integers(1, 4),
-        ),
-        min_size=1,
-        max_size=2,
-    )
+    """Draw a few times that the sweep is run: in workers first, and then anywhere."""
+    workers = [f"local:workers={count}" for count in (1, 2, 3)]
+    event, after = st.sampled_from(events), st.integers(1, 4)
+    first = st.builds(Visit, st.sampled_from(workers), event, after)
+    more = st.builds(Visit, st.sampled_from(["inline", *workers]), event, after)
+    return st.builds(lambda one, others: [one, *others], first, st.lists(more, max_size=1))
 
 
 class Disturbance(Listener):

@@ -139,7 +139,6 @@ def test_rubbish_beside_the_cells_stops_nobody(ground, tools, undisturbed):
     for name, content in {
         f"claims/{digests[0]}/1": b"rubbish",
         f"claims/{digests[1]}/what": b"rubbish",
-        f"claims/{digests[2]}": b"a file",
         f"failures/{digests[3]}/1.json": b"rubbish",
         f"partial/{digests[4]}/state.safetensors": b"rubbish",
         f"logs/{digests[5]}.log/folder": b"",

@@ -16,7 +16,7 @@ def interrupted_in_the_middle(
 ):
     """Send a signal to a driver when it has begun to fill the store; return it, and the state."""
     process = ground.start(store, executor=executor, pause=LONG)
-    tools.until(lambda: tools.finished(store) >= 3 and tools.begun(store) > tools.finished(store))
+    tools.until(lambda: tools.finished(store) >= 3 and tools.in_training(store))
     before = tools.begun(store)
     (os.killpg if whole_group else os.kill)(process.pid, number)
     return process, before

@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on one machine; only inside a namespace of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,20 +47,24 @@ class Nodes:
         return address
 
     def kill(self, address):
-        """Kill the raylet of a node, and with it the node."""
-        for process in self.raylets(address):
-            os.kill(process, signal.SIGKILL)
+        """Kill all processes of a node at once, as if it had lost its power."""
+        for raylet in self.raylets(address):
+            for process in [*descendants(raylet), raylet]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    def kill_raylet(self, address):
+        """Kill the process of a node that starts its workers; they notice and end."""
+        for raylet in self.raylets(address):
+            os.kill(raylet, signal.SIGKILL)
 
     def raylets(self, address):
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if words[0].endswith("/raylet") and f"--node_ip_address={address}" in words:
-                found.append(int(folder.name))
-        return found
+        """Return the processes that keep a node: one, while it lives."""
+        return [
+            process for process in processes()
+            if command_of(process)[0].endswith("/raylet")
+            and f"--node_ip_address={address}" in command_of(process)
+        ]  # fmt: skip
 
     def _ray(self, *words):
         done = subprocess.run(
@@ -68,9 +73,32 @@ class Nodes:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def processes():
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def command_of(process):
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return [""]
+
+
+def parent_of(process):
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def descendants(process):
+    children = [one for one in processes() if parent_of(one) == process]
+    return [*children, *(below for child in children for below in descendants(child))]
+
+
 def wait_until(true, what, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not (answer := true()):
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
-        time.sleep(0.1)
+        time.sleep(0.02)
     return answer

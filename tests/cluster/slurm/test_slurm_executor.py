@@ -130,7 +130,7 @@ def test_a_killed_driver_and_the_next(slurm, tmp_path):
         "executor.start(Path(sys.argv[1]) / 'executor')\n"
         "for one in json.loads(sys.argv[2]):\n"
         "    executor.submit(Job(*one), print)\n"
-        "while len(executor.handles()) < 5:\n"
+        "while len(executor.handles()) < 6:\n"
         "    executor.poll(0.1)\n"
         "print(json.dumps(dict(executor.handles())), flush=True)\n"
         "import time; time.sleep(600)\n"
@@ -141,6 +141,7 @@ def test_a_killed_driver_and_the_next(slurm, tmp_path):
         "wrong": job("wrong", "fail", kind="code"),
         "cancelled": sleeper("cancelled", tmp_path),
         "nameless": job("nameless", "give_back", k=2),
+        "group": job("group", "give_back", cells=[{"digest": "group"}, {"digest": "part"}]),
     }
     described = json.dumps([[one.id, one.entry, one.payload] for one in jobs.values()])
     driver = subprocess.Popen(
@@ -152,15 +153,21 @@ def test_a_killed_driver_and_the_next(slurm, tmp_path):
     driver.wait()
     driver.stdout.close()
     slurm.ask("scancel", handles["cancelled"])
-    ended = ("COMPLETED", "FAILED", "CANCELLED")
-    slurm.until("three ended", lambda: sum(s in ended for s in slurm.states().values()) >= 4)
+    array = handles["long"].partition("_")[0]
+    slurm.until(
+        "all but one ended",
+        lambda: list(slurm.states(f"{array}_").values()).count("RUNNING") == 1,
+    )
 
     executor = started(tmp_path)
+    group = jobs.pop("group")  # called by what is left of it
+    assert executor.attach(job("part", "give_back"), handles["group"], ignore)
     for name, one in jobs.items():
         assert executor.attach(one, "" if name == "nameless" else handles[name], ignore), name
     assert not executor.attach(job("strange", "give_back"), "999999_0", ignore)
     assert not executor.attach(job("strange", "give_back"), handles["done"], ignore)
-    outcomes = poll_until(executor, 5)
+    outcomes = poll_until(executor, 6)
+    assert outcomes["part"].result == group.payload
     assert outcomes["long"].result is not None
     assert outcomes["done"].result == {"k": 1}
     assert outcomes["nameless"].result == {"k": 2}

@@ -73,14 +73,6 @@ class Answer(Metric):
         return [Measurement(name="answer", value=number_of_mine.NUMBER, unit="", n=1)]
 """
 
-DRIVER = """
-import sys, llt_core
-llt_core.sweep(
-    sys.argv[1], store=sys.argv[2], compute={"checkpoint_epochs": 1},
-    executor={"name": "slurm", "batch": 20, "poll_seconds": 1, "time": 10},
-)
-"""
-
 
 def results(folder):
     """Everything that was computed, less what may differ."""
@@ -114,9 +106,11 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
     """Complete, equal to the table computed here, and gone on with where time ran out."""
     (tmp_path / "sweep.toml").write_text(SWEEP)
     store = tmp_path / "store"
+    options = ("--checkpoint-epochs=1", "--executor=slurm:batch=20,poll_seconds=1,time=10")
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(tmp_path / "sweep.toml"), str(store)],
+            [str(LLT), "sweep", "sweep.toml", "--store", "store", *options],
+            cwd=tmp_path,
             stdout=said,
             stderr=said,
         )
@@ -125,7 +119,7 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
             slurm.end_by_time_limit(handles(store)[late])
             cancelled = _under_way(slurm, store, but=late)
             slurm.ask("scancel", handles(store)[cancelled])
-            assert driver.wait(timeout=400) == 0, (tmp_path / "said").read_text()
+            assert driver.wait(timeout=600) == 0, (tmp_path / "said").read_text()
         finally:
             driver.kill()
             driver.wait()
