@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -133,7 +133,13 @@ class RayCluster(Executor):
         self._running[reference] = _OnItsWay(job.id, report)
 
     def poll(self, timeout: float | None = None) -> list[Outcome]:
-        """Wait for a job to end, passing progress on meanwhile."""
+        """Wait for a job to end, passing progress on meanwhile.
+
+        Raises
+        ------
+        RequestError
+            The Ray node of this machine is gone: no job can be run any more.
+        """
         import ray
 
         end = math.inf if timeout is None else time.monotonic() + timeout
@@ -144,7 +150,7 @@ class RayCluster(Executor):
             if ended:
                 count = len(self._running)
                 ended, _ = ray.wait(list(self._running), num_returns=count, timeout=0)
-                return [self._settle(reference) for reference in ended]
+                return list(self._settled(ended))
             if not left:
                 break
         return []
@@ -225,15 +231,32 @@ class RayCluster(Executor):
                     job.report(news[job.id])
         self._asked = self._board.take.remote()
 
-    def _settle(self, reference: Any) -> Outcome:
-        """Return how a task ended."""
+    def _settled(self, references: list[Any]) -> Iterator[Outcome]:
+        """Yield how tasks ended. What cannot be told is left to the next time, after the rest."""
+        for count, reference in enumerate(references):
+            try:
+                outcome = self._outcome(reference)
+            except RequestError:
+                if count:
+                    return
+                raise
+            del self._running[reference]
+            yield outcome
+
+    def _outcome(self, reference: Any) -> Outcome:
         import ray
 
-        job = self._running.pop(reference)
         try:
             outcome: Outcome = ray.get(reference)
+        except ray.exceptions.LocalRayletDiedError as error:
+            raise RequestError(
+                "the Ray node of this machine is gone, and with it the way to the cluster",
+                where=self.address or "a local Ray",
+                next_step="start Ray again (ray start), then the same command; finished cells "
+                "are kept",
+            ) from error
         except ray.exceptions.RayError as error:
-            return Outcome(job.id, **describe_loss(error))
+            return Outcome(self._running[reference].id, **describe_loss(error))
         return outcome
 
     def _needs(self) -> dict[str, float]:

@@ -72,6 +72,7 @@ class Connection:
                     connection._start_local()
                 else:
                     _knock(address)
+                    connection._resources.callback(ray.shutdown)
                     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             connection.close()
@@ -83,7 +84,6 @@ class Connection:
                 next_step="ray status --address HOST:PORT tells whether a cluster answers; "
                 "ray start --address=HOST:PORT --num-cpus=0 makes this machine part of it",
             ) from error
-        connection._resources.callback(ray.shutdown)
         connection._resources.enter_context(_quiet())
         return connection
 
@@ -109,10 +109,10 @@ class Connection:
             "HOME": str(folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
-            "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
             "RAY_AUTH_TOKEN_PATH": os.environ.get("RAY_AUTH_TOKEN_PATH", str(token)),
         }
         self.variables = {"HOME": str(Path.home())}
+        self._resources.callback(ray.shutdown)
         with _environment(settings):
             ray.init(
                 address="local",
@@ -173,8 +173,13 @@ def _private_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables inside the block; restore what was there."""
-    before = {name: os.environ.get(name) for name in variables}
+    """Set environment variables inside the block; restore what was there.
+
+    Also those that Ray itself sets: that the Ray it starts asks for tokens, as it does where
+    nothing else is said, and a debugger of its own.
+    """
+    touched = (*variables, "RAY_AUTH_MODE", "PYTHONBREAKPOINT")
+    before = {name: os.environ.get(name) for name in touched}
     os.environ.update(variables)
     try:
         yield

@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 UNSHARE = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP, IFF_RUNNING = 0x8914, 0x8916, 0x1, 0x40
+CLOUD = "169.254.169.254"
+"""Where clouds tell machines what they are; inside, this machine."""
 
 
 def wrapped(command):
@@ -31,13 +33,28 @@ def why_not():
     return tried.stderr.strip() if tried.returncode else ""
 
 
-def raise_loopback():
+def give_address(name, address):
+    """Give an address to a network interface, and switch it on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-        request = struct.pack("16sH14s", b"lo", 0, b"")
-        flags = struct.unpack("16sH14s", fcntl.ioctl(end, SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(end, SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | IFF_UP, b""))
+        packed = struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(address))
+        fcntl.ioctl(end, SIOCSIFADDR, packed)
+        fcntl.ioctl(end, SIOCSIFFLAGS, struct.pack("16sH14s", name, IFF_UP | IFF_RUNNING, b""))
+
+
+def run(command):
+    """Run a command, and be to others what the first process has to be: who buries them.
+
+    Ray's workers take a dead raylet that nobody has asked after for a living one.
+    """
+    first = subprocess.Popen(command)
+    while True:
+        process, status = os.wait()
+        if process == first.pid:
+            return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":
-    raise_loopback()
-    sys.exit(subprocess.run(sys.argv[1:]).returncode)
+    give_address(b"lo", "127.0.0.1")
+    give_address(b"lo:1", CLOUD)
+    code = run(sys.argv[1:])
+    sys.exit(code if code >= 0 else 128 - code)

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from ray_nodes import ADDRESS, Nodes, wait_until
+from ray_nodes import ADDRESS, HEAD, Nodes, wait_until
 
 from llt_core.errors import RequestError
 from llt_core.interfaces import Job
@@ -190,3 +190,14 @@ def test_no_cluster_there(nodes, tmp_path):
     with pytest.raises(RequestError, match="cannot connect to the Ray cluster"):
         RayCluster(address="127.0.0.2:1").start(tmp_path)
     assert time.monotonic() - start < 60
+
+
+def test_the_end_of_the_drivers_own_node(nodes, started):
+    """Nothing can be run any more, which is no failure of cells. Last here: the head is gone."""
+    executor = started()
+    executor.submit(Job("0", "llt_core.testing.jobs:give_back", {}), lambda progress: None)
+    assert [outcome.failure for outcome in executor.poll(timeout=60)] == [None]
+    nodes.kill_raylet(HEAD)
+    executor.submit(Job("1", "llt_core.testing.jobs:give_back", {}), lambda progress: None)
+    with pytest.raises(RequestError, match="the Ray node of this machine is gone"):
+        assert executor.poll(timeout=60) == []

@@ -24,11 +24,3 @@ def place(payload, report):
 def process(payload, report):
     """Return the process that runs the job, and its parent."""
     return {"pid": os.getpid(), "parent": os.getppid(), "home": os.environ["HOME"]}
-
-
-def hoard(payload, report):
-    """Allocate memory until something ends it."""
-    kept = []
-    while True:
-        kept.append(bytearray(64 * 2**20))
-        time.sleep(0.01)

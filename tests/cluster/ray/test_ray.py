@@ -17,7 +17,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("suite", ["ray_executor_suite.py"])
+@pytest.mark.parametrize(
+    "suite", ["ray_executor_suite.py", "ray_sweeps_suite.py", "ray_local_suite.py"]
+)
 def test_inside(suite, tmp_path):
     if why := namespace.why_not():
         pytest.skip(why)
