@@ -1,12 +1,26 @@
-"""How fast a sweep plans, runs and answers as its cells grow from 100 to 10,000.
+"""How a sweep scales with its cells: planning, throughput, what it adds to the work, memory.
 
-    python benchmarks/sweep.py [--sizes 100 1000 10000] [--run 500]
+    python benchmarks/sweep.py [--plan 100 1000 10000] [--cells 100 1000]
+                               [--executor local] [--workers 2] [--measure] [--track mlflow]
 
-Cells are trivial: a perceptron of one hidden layer, trained for one step, and its loss. Each line
+First, plans: a perceptron, trained for one step, and its loss, in grids of --plan cells. Each line
 is one process of its own: seconds from its start to the plan (imports included), to knowing what
-a store lacks, and the peak of its memory; "full" is a store that holds every cell. Then the cells
-of --run are computed by the inline executor: seconds a cell, and how many of them are the
-engine's and the worker's own, training and measuring taken off.
+a store lacks, and the peak of its memory; "full" is a store that holds every cell.
+
+Then, runs: each number of --cells is a sweep of trivial cells, computed by the executor into a
+store of its own. A trivial cell trains a perceptron on digits for one step; with --measure every
+other cell takes the loss of such a model. Columns:
+
+cells/hour   of the whole sweep, from the request to the result, imports of torch included
+wall         milliseconds of the whole sweep a cell
+driver CPU   milliseconds of processor time the driver's process spends a cell; with the inline
+             executor that is everything
+work         milliseconds of the cell itself, as its record says: building, training, saving
+beside       milliseconds of a worker's time a cell beside that work: workers x wall - work
+driver       peak of the driver's memory; workers: that of the largest of its workers
+again        seconds for the same sweep once more, answered from the store
+
+The full run of 10,000 cells is  --plan --cells 100 1000 10000  and takes minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +33,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-CHILD = """
+PLAN = """
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
@@ -28,7 +42,7 @@ from llt_core.spec import SweepSpec
 from llt_core.sweep import make_plan
 from llt_core.sweep.preview import preview
 
-cells, store, what = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+cells, store, fake = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "fake"
 spec = SweepSpec.of(
     task="digits", architecture={"name": "mlp", "width": 2, "depth": 1},
     metrics=["train_loss"], models=2, train={"epochs": 1, "batch_size": 1024},
@@ -39,19 +53,14 @@ spec = SweepSpec.of(
 )
 plan = make_plan(spec, Catalogue.discover(), Path("/nowhere"))
 planned = time.perf_counter() - start
-if what == "plan":
-    ahead = preview(plan, store)
-    assert "torch" not in sys.modules
-    facts = {"todo": len(ahead.todo)}
-elif what == "fake":
+if fake:
     from llt_core.store import Checkpoint, Epoch, Record, Store
     from llt_core.interfaces import Measurement
 
     opened = Store(store)
     for cell in plan.cells:
         train = cell.cell.kind == "train"
-        name = "train_loss"
-        taken = Measurement(name=name, value=1.0, standard_error=0.0, unit="nats", n=1437)
+        taken = Measurement(name="train_loss", value=1.0, standard_error=0.0, unit="nats", n=1437)
         record = Record(
             digest=cell.digest, cell=cell.cell, seconds=0.1, composition=cell.composition,
             provenance={"finished": "", "data": {"verified": True}},
@@ -63,62 +72,123 @@ elif what == "fake":
         folder = opened.path(cell.digest)
         folder.mkdir(parents=True)
         (folder / "record.json").write_text(record.model_dump_json())
-    facts = {}
 else:
-    import llt_core
-
-    import torch  # its import is no part of the engine
-
-    begin = time.perf_counter()
-    result = llt_core.sweep(spec, store=store, compute={"threads": 1, "device": "cpu"})
-    took = time.perf_counter() - begin
-    assert not result.failed
-    work = sum(record.seconds for record in result.records)
-    facts = {"took": took, "work": work}
+    preview(plan, store)
+    assert "torch" not in sys.modules
 print(json.dumps({
     "cells": len(plan.cells), "planned": planned, "ready": time.perf_counter() - start,
-    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **facts,
+    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
 }))
 """
 
+RUN = """
+import json, resource, sys, time
+start = time.perf_counter()
+import llt_core
+from llt_core.spec import SweepSpec
 
-def child(cells: int, store: Path, what: str) -> dict[str, float]:
-    command = [sys.executable, "-c", CHILD, str(cells), str(store), what]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    points = asked["cells"] // (2 if asked["measure"] else 1)
+    spec = SweepSpec.of(
+        task="digits", architecture={"name": "mlp", "width": 2, "depth": 1},
+        metrics=["train_loss"] if asked["measure"] else [],
+        train={"epochs": 1, "max_steps": 1, "batch_size": 32},
+        axes={"load": {"field": "train.weight_decay", "geomspace": [1e-6, 1e-2, max(points, 2)]}},
+    )
+    result = llt_core.sweep(
+        spec, store=asked["store"], executor=asked["executor"], track=asked["track"],
+        compute={"device": "cpu", "threads": 1},
+    )
+    took = time.perf_counter() - start
+    assert not result.failed and not result.observer_errors, result.observer_errors
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({
+        "cells": len(result.results), "took": took,
+        "new": sum(cell.origin == "new" for cell in result.results),
+        "work": sum(record.seconds for record in result.records),
+        "cpu": own.ru_utime + own.ru_stime, "mib": own.ru_maxrss / 1024,
+        "workers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+    }))
+"""
+
+
+def child(code: str, *words: str) -> dict[str, float]:
+    """Run ``code`` as a program of its own, and return what it prints."""
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:  # workers may look for it
+        file.write(code)
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, file.name, *words], check=False, capture_output=True, text=True
+        )
+    if done.returncode:
+        sys.exit(done.stderr)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
+def plans(sizes: list[int], scratch: Path) -> None:
+    print("cells  store  planned  known what to do  peak memory")
+    for size in sizes:
+        for state in ("empty", "full"):
+            store = scratch / f"{size}-{state}"
+            if state == "full":
+                child(PLAN, str(size), str(store), "fake")
+                child(PLAN, str(size), str(store), "plan")  # makes the index
+            found = child(PLAN, str(size), str(store), "plan")
+            print(
+                f"{found['cells']:>6} {state:>5}  {found['planned']:6.2f} s  "
+                f"{found['ready']:14.2f} s  {found['mib']:6.0f} MiB",
+                flush=True,
+            )
+            shutil.rmtree(store, ignore_errors=True)
+
+
+def runs(wanted: argparse.Namespace, scratch: Path) -> None:
+    executor, workers = wanted.executor, 1 if wanted.executor == "inline" else wanted.workers
+    named = executor if executor == "inline" else {"name": executor, "workers": workers}
+    print(f"executor {executor}, workers {workers}, trackers {', '.join(wanted.track) or 'none'}")
+    print(
+        " cells  cells/hour      wall  driver CPU      work    beside    driver   workers   again"
+    )
+    for size in wanted.cells:
+        store = scratch / f"run-{size}"
+        track = [f"{name}:to={scratch}/{name}-{size}.db" for name in wanted.track]
+        asked = {"cells": size, "store": str(store), "executor": named, "track": track}
+        text = json.dumps(asked | {"measure": wanted.measure})
+        found = child(RUN, text)
+        assert found["new"] == found["cells"]
+        again = child(RUN, text)
+        assert again["new"] == 0
+        each = 1000 / found["cells"]
+        beside = workers * found["took"] - found["work"]
+        print(
+            f"{found['cells']:>6} {3600 * found['cells'] / found['took']:>11,.0f} "
+            f"{each * found['took']:>6.1f} ms  {each * found['cpu']:>7.1f} ms "
+            f"{each * found['work']:>6.1f} ms {each * beside:>6.1f} ms "
+            f"{max(found['mib'], again['mib']):>5.0f} MiB {found['workers']:>5.0f} MiB "
+            f"{again['took']:>5.1f} s",
+            flush=True,
+        )
+        shutil.rmtree(store)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
-    parser.add_argument("--run", type=int, default=500)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--plan", type=int, nargs="*", default=[100, 1000, 10_000])
+    parser.add_argument("--cells", type=int, nargs="*", default=[100, 1000])
+    parser.add_argument("--executor", default="local")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--measure", action="store_true", help="every other cell measures a model")
+    parser.add_argument("--track", nargs="*", default=[], help="trackers to tell of every cell")
     wanted = parser.parse_args()
     scratch = Path(tempfile.mkdtemp())
     try:
-        print("cells  store  planned  known what to do  peak memory")
-        for size in wanted.sizes:
-            for state in ("empty", "full"):
-                store = scratch / f"{size}-{state}"
-                if state == "full":
-                    child(size, store, "fake")
-                found = child(size, store, "plan")
-                again = child(size, store, "plan") if state == "full" else found
-                print(
-                    f"{found['cells']:>6} {state:>5}  {again['planned']:6.2f} s  "
-                    f"{again['ready']:14.2f} s  {again['mib']:6.0f} MiB",
-                    flush=True,
-                )
-        if wanted.run:
-            found = child(wanted.run, scratch / "run", "run")
-            own = found["took"] - found["work"]
-            rate = 3600 * found["cells"] / found["took"]
-            print(
-                f"{found['cells']} cells in {found['took']:.1f} s: {rate:,.0f} an hour, "
-                f"{1000 * own / found['cells']:.0f} ms a cell beside the work itself"
-            )
-            found = child(wanted.run, scratch / "run", "run")
-            print(f"the same again, from the store: {found['took']:.2f} s")
+        if wanted.plan:
+            plans(wanted.plan, scratch)
+        if wanted.cells:
+            runs(wanted, scratch)
     finally:
         shutil.rmtree(scratch)
 

@@ -17,8 +17,9 @@ from llt_core.spec import ComputeSettings, Named, RunSpec, SweepSpec
 from llt_core.spec.sweep_file import DEFAULT_EXECUTOR
 from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
-from llt_core.store.sweeps import SweepPoint, SweepRecord, remember, sweep_rows
+from llt_core.store.sweeps import SweepRecord, remember, sweep_rows
 from llt_core.sweep import CellResult, Engine, Listener, Plan, Policy, make_plan
+from llt_core.sweep.reads import remembered
 from llt_core.sweep.summary import Mean, summarise
 
 if TYPE_CHECKING:
@@ -196,8 +197,5 @@ def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:
         fields=spec.fields,
         kinds=spec.kinds,
         spec=spec.model_dump(mode="json", exclude_defaults=True),
-        points=tuple(
-            SweepPoint(values=dict(p.values), models=p.trains, measures=p.measures)
-            for p in plan.points
-        ),
+        points=tuple(remembered(plan, point) for point in plan.points),
     )

@@ -45,7 +45,8 @@ class _Bars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bars, and one line more."""
         tasks = self.tasks
-        room = max(2, self.console.height - KEPT_FREE)
+        # Rich asks once before there is a console, and before there are bars.
+        room = max(2, self.console.height - KEPT_FREE) if tasks else 0
         yield self.make_tasks_table(tasks[:room])
         if len(tasks) > room:
             yield Text(f"… and {len(tasks) - room} more running", style="dim")

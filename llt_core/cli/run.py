@@ -190,12 +190,12 @@ def _dry_run(spec: RunSpec, how: dict[str, Any], as_json: bool) -> int:
                 "digest": c.digest,
                 "kind": c.cell.kind,
                 "label": c.label,
-                "cached": c.digest not in todo,
+                "cached": c.digest not in todo and c.digest not in ahead.blocked,
             }
             for c in plan.cells
         ]
         sums = {key: vars(cost)[key] for key in ("seconds", "unknown", "checkpoint_bytes")}
         print(json.dumps({"cells": cells, "estimate": sums}, indent=1))
     else:
-        print_plan(plan, todo, cost, store)
+        print_plan(plan, todo, cost, store, ahead.blocked)
     return 0

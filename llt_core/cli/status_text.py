@@ -12,7 +12,7 @@ from llt_core.cli.layout import edgeless, fitted
 from llt_core.sweep.standing import KINDS
 
 MOST = 20
-"""Running cells, and failures, told one by one where the output is no screen to fit."""
+"""Running cells, or failures, told one by one where the output is no screen to fit, about."""
 ALWAYS = ("all", "done", "failed", "waiting")
 STATES = ("all", "done", "diverged", "failed", "blocked", "running", "waiting")
 
@@ -94,22 +94,37 @@ def _one(facts: dict[str, Any], console: Console, lines: int | None) -> list[Ren
         Text.from_markup(f"[bold]{escape(facts['sweep'])}[/]{title}"),
         Text(f"{points['complete']} of {points['all']} grid points are complete"),
         fitted(console, ("cells", *counted), rows, right=counted),
-        *map(_driver, facts["drivers"]),
+        *(_line(_driver(driver), lines) for driver in facts["drivers"]),
     ]
-    left = None if lines is None else max(2, lines - 5 - len(facts["drivers"]))
     running, failures = facts["running"], facts["failures"]
-    room = MOST if left is None else max(1, left - min(2 * len(failures), left // 2) - 1)
-    if running:
-        found.append(_table(running[:room]))
-        found += _more(len(running) - room, "running")
-    room = MOST if left is None else max(0, (left - 1 - min(len(running), room)) // 2)
-    for failure in failures[:room]:
+    left = MOST * 3 if lines is None else lines - len(found) - 2  # the table has three lines
+    kept = min(2 * len(failures), max(1, left // 2)) if failures else 0
+    shown = _fitting(len(running), left - kept, each=1, head=1)
+    if shown:
+        found.append(_table(running[:shown]))
+    found += _more(len(running) - shown, "running")
+    left -= (shown + 1 if shown else 0) + (shown < len(running))
+    shown = _fitting(len(failures), left, each=2, head=0)
+    for failure in failures[:shown]:
         first = (failure["message"].splitlines() or [""])[0]
         name = f"{failure['digest'][:12]} ({failure['cell']}, attempt {failure['attempts']})"
-        found.append(Text.assemble((name, "red"), f": {first}", no_wrap=lines is not None))
-        found.append(Text(f"  {failure['folder']}", style="dim", no_wrap=lines is not None))
-    found += _more(len(failures) - room, "failed: llt logs CELL, or --json")
-    return found
+        found.append(_line(Text.assemble((name, "red"), f": {first}"), lines))
+        found.append(_line(Text(f"  {failure['folder']}", style="dim"), lines))
+    return found + _more(len(failures) - shown, "failed: llt logs CELL, or --json")
+
+
+def _fitting(count: int, lines: int, *, each: int, head: int) -> int:
+    """Return how many of ``count`` things fit, with a line that says how many more there are."""
+    if head + count * each <= lines:
+        return count
+    return max(0, (lines - head - 1) // each)
+
+
+def _line(text: Text, lines: int | None) -> Text:
+    """Return a text that stays on one line where lines are counted."""
+    if lines is not None:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _ended(counts: dict[str, int]) -> int:
@@ -133,7 +148,7 @@ def _table(running: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _driver(driver: dict[str, Any]) -> RenderableType:
+def _driver(driver: dict[str, Any]) -> Text:
     count = driver["running"]
     what = driver["sweep"] or "a run"
     where = f"{driver['host']}, process {driver['pid']}, {driver['executor'] or 'inline'}"

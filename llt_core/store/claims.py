@@ -122,6 +122,10 @@ class Claims:
         path = self._root / digest / str(self._mine[digest])
         write_whole(path, claim.model_dump_json())
 
+    def inherited(self, digest: str) -> bool:
+        """Whether a cell was taken over from a driver that died."""
+        return self._mine.get(digest, 0) > 1
+
     def leave(self, digest: str) -> None:
         """Keep a claim when this driver goes: its job goes on."""
         self._mine.pop(digest, None)

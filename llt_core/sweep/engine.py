@@ -106,34 +106,48 @@ class Engine:
         driver = Driver(self.store, sweep=self.sweep, executor=name, command=self.command)
         interrupts = Interrupts(self.patient, self._tell_interrupted)
         with driver, interrupts:
-            claims = Claims(self.store, driver, name)
-            orphans = _adopt(claims, todo)
-            adopted = {planned.digest for cells in orphans.values() for planned in cells}
-            outcomes = Outcomes(
-                plan=plan,
-                results=results,
-                store=self.store,
-                claims=claims,
-                driver=driver,
-                agenda=Agenda(plan, todo, adopted),
-                observers=self.observers,
-                listener=self.listener,
-                policy=self.policy,
-                force=self.force,
-            )
-            scheduler = Scheduler(self.executor, self._job_maker(), outcomes, interrupts)
             try:
+                # Before any claim: an executor that cannot start leaves other drivers' jobs alone.
                 self.executor.start(self.store.root / "executors" / (name or "unnamed"))
-                scheduler.take_up(orphans)
-                scheduler.run()
-            except BaseException:
-                self.executor.cancel()
-                raise
+                self._schedule(plan, todo, results, driver, interrupts)
             finally:
-                claims.release_all()
                 self.executor.close()
-                claims.clear()
                 self.store.clean()
+
+    def _schedule(
+        self,
+        plan: Plan,
+        todo: dict[str, PlannedCell],
+        results: dict[str, CellResult],
+        driver: Driver,
+        interrupts: Interrupts,
+    ) -> None:
+        claims = Claims(self.store, driver, self.executor_name)
+        orphans = _adopt(claims, todo)
+        adopted = {planned.digest for cells in orphans.values() for planned in cells}
+        outcomes = Outcomes(
+            plan=plan,
+            results=results,
+            store=self.store,
+            claims=claims,
+            driver=driver,
+            agenda=Agenda(plan, todo, adopted),
+            observers=self.observers,
+            listener=self.listener,
+            policy=self.policy,
+            force=self.force,
+        )
+        scheduler = Scheduler(self.executor, self._job_maker(), outcomes, interrupts)
+        try:
+            scheduler.take_up(orphans)
+            scheduler.run()
+        except BaseException:
+            if not scheduler.left:
+                self.executor.cancel()
+            raise
+        finally:
+            claims.release_all()
+            claims.clear()
 
     def _job_maker(self) -> JobMaker:
         return JobMaker(

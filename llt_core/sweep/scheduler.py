@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llt_core.interfaces import Executor, Progress
+from llt_core.interfaces import Executor, Job, Progress
 from llt_core.sweep.interrupts import Interrupts
 from llt_core.sweep.jobs import JobMaker
 from llt_core.sweep.outcomes import Outcomes
@@ -24,6 +24,8 @@ class Scheduler:
     ----------
     running
         The cells each job on its way computes, by the job's id.
+    left
+        Whether jobs were left to go on alone.
     """
 
     executor: Executor
@@ -31,6 +33,7 @@ class Scheduler:
     outcomes: Outcomes
     interrupts: Interrupts
     running: dict[str, list[PlannedCell]] = field(default_factory=dict)
+    left: bool = field(default=False, init=False)
 
     _named: dict[str, str] = field(default_factory=dict, init=False)
     _held: dict[str, int] = field(default_factory=dict, init=False)
@@ -79,6 +82,7 @@ class Scheduler:
         return bool(self.running) and (self.interrupts.asked or self.outcomes.policy.detach)
 
     def _leave(self) -> None:
+        self.left = True
         for cells in self.running.values():
             for planned in cells:
                 self.claims.leave(planned.digest)
@@ -86,15 +90,20 @@ class Scheduler:
 
     def _look_around(self) -> None:
         """Hear who asks to stop, and see what others have finished meanwhile."""
+        if self._hear():
+            self.agenda.reconsider()
+
+    def _hear(self) -> bool:
+        """Hear who asks to stop; whether it was time to."""
         if time.monotonic() - self._looked < LOOK_EVERY:
-            return
+            return False
         self._looked = time.monotonic()
         asked = self.driver.asked_to_stop
         if asked == "now":
             raise KeyboardInterrupt
         if asked and not self.interrupts.asked:
             self.interrupts.ask()
-        self.agenda.reconsider()
+        return True
 
     def _fill(self) -> None:
         """Submit what can start, as far as the executor has room."""
@@ -119,8 +128,18 @@ class Scheduler:
             again=self.outcomes.tried(ready),
         )
         self.running[job.id] = ready
+        for planned in ready:
+            self._show(planned.digest)
         self.listener.started(ready)
-        self.executor.submit(job, self.progress)
+        if not self._attached(job):
+            self.executor.submit(job, self.progress)
+
+    def _attached(self, job: Job) -> bool:
+        """Take a job over that a driver submitted and died before it could note its handle."""
+        if not self.executor.outlives_driver:
+            return False
+        inherited = any(self.claims.inherited(p.digest) for p in self.running[job.id])
+        return inherited and self.executor.attach(job, "", self.progress)
 
     def _can_start(self, planned: PlannedCell) -> bool:
         digest = planned.digest
@@ -138,13 +157,13 @@ class Scheduler:
 
     def progress(self, progress: Progress) -> None:
         """Pass on how far a job is, to who draws it and to who looks from outside."""
-        self.driver.running[progress.job] = {
-            "label": self.plan[progress.job].label,
-            "done": progress.done,
-            "total": progress.total,
-            "text": progress.text,
-        }
+        self._hear()  # one long cell must not keep the driver from hearing
+        self._show(progress.job, progress.done, progress.total, progress.text)
         self.listener.progress(progress)
+
+    def _show(self, digest: str, done: int = 0, total: int = 0, text: str = "") -> None:
+        label = self.plan[digest].label
+        self.driver.running[digest] = {"label": label, "done": done, "total": total, "text": text}
 
     def take_up(self, jobs: Mapping[str, list[PlannedCell]]) -> None:
         """Take over jobs, by handle, that an earlier driver left."""

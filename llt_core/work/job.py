@@ -13,6 +13,7 @@ import torch
 
 from llt_core.interfaces import Architecture, Perturbation, Progress, Report, Task
 from llt_core.plugins import Catalogue
+from llt_core.plugins.remembered import current_catalogue
 from llt_core.spec import ComputeSettings, TrainCell
 from llt_core.store import Store
 from llt_core.sweep.compose import rebuild
@@ -43,7 +44,7 @@ class Job:
     @cached_property
     def catalogue(self) -> Catalogue:
         """The plugins of this process."""
-        return Catalogue.discover()
+        return current_catalogue()
 
     @cached_property
     def device(self) -> torch.device:

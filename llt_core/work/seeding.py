@@ -28,9 +28,20 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _seed_torch(seed: int) -> None:
+    """Do what ``torch.manual_seed`` does.
+
+    Without an accelerator it spends a millisecond on seeds for devices that are not there.
+    """
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -91,6 +92,8 @@ def connect(target: str) -> MlflowClient:
         target = SQLITE + target
     if target.startswith(SQLITE):
         target = SQLITE + str(Path(target.removeprefix(SQLITE)).absolute())
+        for module in ("sqlalchemy", "alembic"):  # without them MLflow's error speaks of models
+            importlib.import_module(module)
     return MlflowClient(target)
 
 

@@ -307,6 +307,19 @@ def test_the_metrics_of_write_a_metric_work(tmp_path):
     assert "42 passed" in (DOCS / "how-to" / "write-a-metric.md").read_text("utf-8")
 
 
+def test_the_tracker_of_track_a_sweep_works(tmp_path):
+    page = DOCS / "how-to" / "track-a-sweep.md"
+    write_files(page, tmp_path)
+    words = ("--task", "digits", "--metric", "test_accuracy", "--track", "diary:failures=false")
+    run([LLT, "run", *words, *TINY], tmp_path)
+    first, second = (tmp_path / "diary.txt").read_text().splitlines()
+    assert first == "train seed 0: done"
+    assert second.startswith("test_accuracy seed 0: test_accuracy = ")
+    kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    (passed,) = re.findall(r"^\d+ passed", run(kit, tmp_path), re.MULTILINE)
+    assert passed in page.read_text("utf-8")
+
+
 def test_the_task_of_write_a_task_works(tmp_path):
     write_files(DOCS / "how-to" / "write-a-task.md", tmp_path)
     (tmp_path / "data").mkdir()

@@ -195,7 +195,7 @@ def test_no_result_depends_on_interruptions_or_the_executor(tools):
 
 @pytest.mark.slow
 def test_no_result_depends_on_interruptions_or_the_executor_at_length(tools):
-    any_order(25)(tools)
+    any_order(12)(tools)
 
 
 DRIVER = """

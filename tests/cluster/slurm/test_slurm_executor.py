@@ -238,9 +238,10 @@ def test_what_a_job_is_given(slurm, tmp_path):
     ],
 )
 def test_what_slurm_would_refuse_is_told_at_the_start(slurm, tmp_path, parameters, word):
+    before = slurm.states().keys()
     with pytest.raises(RequestError, match=word):
         started(tmp_path, **parameters)
-    assert slurm.states() == slurm.states()
+    assert slurm.states().keys() <= before  # Slurm forgets old ones now and then
     assert not (tmp_path / "executor" / "code").exists()
 
 

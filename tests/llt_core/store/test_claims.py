@@ -240,3 +240,29 @@ def test_a_store_that_cannot_be_written_is_told(store, monkeypatch):
     (store.root / "drivers").write_text("in the way")
     with pytest.raises(StoreError, match="cannot write to the store"), Driver(store):
         pass
+
+
+def test_what_the_dead_left_is_cleared_and_what_the_living_hold_is_not(store, holder):
+    process, dead = holder()
+    process.kill()
+    process.wait()
+    for name in (f"drivers/{dead}.stop", f"drivers/.{dead}.json.x1", f"claims/.{dead}"):
+        (store.root / name).touch()
+    with Driver(store) as driver, Driver(store) as other:
+        Claims(store, other).take("ef" * 32)
+        Claims(store, driver).clear()
+        left = [claim.driver for _, claim in read_claims(store.root)]
+        assert left == [other.token]
+        names = {path.name for path in (store.root / "drivers").iterdir()}
+        assert names == {f"{driver.token}.json", f"{other.token}.json"}
+    assert [path.name for path in (store.root / "claims").iterdir()] == ["ef" * 32]
+
+
+def test_jobs_that_outlive_their_driver_stay_claimed(store, holder):
+    process, _ = holder("job 7")
+    process.kill()
+    process.wait()
+    with Driver(store) as driver:
+        Claims(store, driver).clear()
+        assert [claim.handle for _, claim in read_claims(store.root)] == ["job 7"]
+        assert Claims(store, driver, "slurm").orphans() == {"job 7": [CELL]}

@@ -1,7 +1,10 @@
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
+from llt_core.plugins import Catalogue
+from llt_core.plugins.observers import Observers
 from llt_core.testing.requests import PROVENANCE, request
 from llt_plugins.trackers.facts import Point, origin, points, statuses
 
@@ -54,3 +57,23 @@ def test_origin(records):
     clean = PROVENANCE["git"] | {"cwd": {"sha": "abc", "dirty": False}}
     records[0]["provenance"] = PROVENANCE | {"git": clean}
     assert origin(records[0])["git"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [("mlflow", "mlflow"), ("mlflow", "alembic"), ("tensorboard", "tensorboard")],
+)
+def test_what_is_not_installed_is_told_once_with_the_line_that_installs_it(
+    name, absent, monkeypatch, tmp_path
+):
+    if absent == "alembic":
+        pytest.importorskip("mlflow")
+    monkeypatch.setitem(sys.modules, absent, None)  # what Python says of it then is the real thing
+    monkeypatch.chdir(tmp_path)
+    observers = Observers(Catalogue.discover(), {name: {}})
+    for hook, facts in request():
+        observers.notify(hook, **facts)
+    ((called, hook, message),) = observers.errors
+    assert (called, hook) == (f"llt/{name}", "llt_sweep_started")
+    assert absent in message
+    assert message.endswith(f"next: pip install 'llt[{name}]'")

@@ -1,0 +1,196 @@
+"""``llt cancel``: drivers asked, and jobs that outlived theirs cancelled."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from llt_core.cli.main import main
+from llt_core.store import Store
+from llt_core.store.claims import read_claims
+from llt_core.store.drivers import Driver
+from llt_core.store.states import live_drivers
+from llt_core.store.sweeps import SweepPoint, SweepRecord, remember
+
+LONG = """\
+task = "digits"
+architecture = "mlp:depth=1,width=4"
+train.batch_size = 8
+[axes.load]
+field = "train.epochs"
+values = [100000, 100001]
+"""
+
+DETACHED = '''
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from llt_core.interfaces import Executor, Outcome, parameter
+
+RUN = """
+import json, sys
+from pathlib import Path
+from llt_core.interfaces.executor import Job, perform
+file = Path(sys.argv[1])
+perform(Job(**json.loads(file.read_text())), lambda progress: None)
+file.with_suffix(".over").touch()
+"""
+
+
+class Detached(Executor):
+    """Each job is a process of its own that nobody waits for; its number is its handle."""
+
+    summary = "Processes that outlive the driver"
+    outlives_driver = True
+    cells: int = parameter(1, ge=1, description="jobs at once")
+
+    def start(self, workspace):
+        workspace.mkdir(parents=True, exist_ok=True)
+        object.__setattr__(self, "_workspace", workspace)
+        object.__setattr__(self, "_jobs", {})
+
+    def capacity(self):
+        return self.cells
+
+    def submit(self, job, report):
+        file = self._workspace / f"{job.id}.json"
+        file.write_text(json.dumps({"id": job.id, "entry": job.entry, "payload": job.payload}))
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        line = [sys.executable, "-c", RUN, str(file)]
+        started = subprocess.Popen(line, start_new_session=True, **quiet)
+        self._jobs[job.id] = str(started.pid)
+
+    def poll(self, timeout=None):
+        over = [job for job in self._jobs if (self._workspace / f"{job}.over").exists()]
+        return [Outcome(job, result={}) for job in over if self._jobs.pop(job)]
+
+    def cancel(self):
+        for handle in self._jobs.values():
+            os.killpg(int(handle), signal.SIGKILL)
+        self._jobs.clear()
+
+    def handles(self):
+        return dict(self._jobs)
+
+    def attach(self, job, handle, report):
+        if not (self._workspace / f"{job.id}.json").exists():
+            return False
+        self._jobs[job.id] = handle
+        return True
+'''
+TOML = """\
+[detached]
+kind = "executor"
+target = "detached_jobs:Detached"
+summary = "Processes that outlive the driver"
+
+[executors.detached]
+cells = 2
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "long.toml").write_text(LONG)
+    (tmp_path / "detached_jobs.py").write_text(DETACHED)
+    (tmp_path / "llt.toml").write_text(TOML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(*arguments):
+    line = [sys.executable, "-m", "llt_core.cli.main", "sweep", "long.toml", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, env=os.environ.copy())
+
+
+def wait_for(what):
+    deadline = time.monotonic() + 100
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def store_of(home):
+    wait_for((home / "llt-store" / "store.json").is_file)
+    return Store(home / "llt-store", create=False)
+
+
+def test_a_driver_is_asked(home, capsys):
+    store = Store(home / "llt-store")
+    point = SweepPoint(values={}, models=("a" * 32,), measures=())
+    remember(store, SweepRecord(name="s", planned="", fields=(), spec={}, points=(point,)))
+    with Driver(store, sweep="s", executor="local") as mine, Driver(store, sweep="other") as other:
+        assert main(["cancel", "s"]) == 0
+        assert f"process {os.getpid()}, local, to stop when the" in capsys.readouterr().out
+        assert (mine.asked_to_stop, other.asked_to_stop) == ("finish", "")
+        assert main(["cancel", "s", "--now"]) == 0
+        assert (mine.asked_to_stop, other.asked_to_stop) == ("now", "")
+        assert main(["cancel", "other"]) == 0, "one need not be remembered"
+        assert other.asked_to_stop == "finish"
+    capsys.readouterr()
+    assert main(["cancel", "s"]) == 0
+    assert capsys.readouterr().out == "nothing of s is running\n"
+    assert main(["cancel", "gone"]) == 2
+    assert "knows no sweep 'gone'" in capsys.readouterr().err
+
+
+def test_a_sweep_stops_at_once(home, capsys):
+    process = start("--executor", "local:workers=1,threads=1", "--quiet")
+    try:
+        store = store_of(home)
+        wait_for(lambda: list(read_claims(store.root)))
+        wait_for(lambda: any((store.root / "logs").glob("*.log")))
+        assert main(["cancel", "long", "--now"]) == 0
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "Traceback" not in err
+    assert live_drivers(store) == []
+    assert list(read_claims(store.root)) == []
+
+
+def test_jobs_that_outlived_their_driver_are_cancelled(home, capsys):
+    process = start("--executor", "detached", "--detach")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    store = store_of(home)
+    claims = dict(read_claims(store.root))
+    assert len(claims) == 2
+    handles = sorted(claim.handle for claim in claims.values())
+    try:
+        assert all(_runs(handle) for handle in handles)
+        assert main(["status", "long", "--json"]) == 0
+        assert capsys.readouterr().out.count('"handle": "') == 2
+        assert main(["cancel", "long"]) == 0
+        out = capsys.readouterr().out
+        told = re.findall(r"cancelling the job (\d+) of detached \(1 cell\)", out)
+        assert sorted(told) == handles
+        wait_for(lambda: not any(_runs(handle) for handle in handles))
+        assert list(read_claims(store.root)) == []
+        assert live_drivers(store) == []
+        assert main(["cancel", "long"]) == 0
+        assert "nothing of long is running" in capsys.readouterr().out
+    finally:
+        for handle in handles:
+            if _runs(handle):
+                os.killpg(int(handle), signal.SIGKILL)
+
+
+def _runs(handle):
+    try:
+        with open(f"/proc/{handle}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
