@@ -3,17 +3,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS := $(VENV)/.extras
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo experiments test test-slow test-cluster lint format benchmark docs wheel clean help
+.PHONY: demo experiments test test-slow test-cluster test-trackers lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
 	@echo "make experiments  every figure of the paper in miniature (minutes each)"
 	@echo "make test       install, run the whole test suite"
 	@echo "make test-slow  what is too slow for every day"
-	@echo "make test-cluster  executors on a real cluster, started on this machine"
+	@echo "make test-cluster  executors on a real Ray and a real Slurm, started on this machine"
+	@echo "make test-trackers  MLflow and TensorBoard"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmark  start-up, training and metrics against the named alternatives"
 	@echo "make docs       regenerate the reference pages"
@@ -38,9 +40,17 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m slow
 
+# Ray and the trackers bring hundreds of megabytes, which the other tests do without.
+$(EXTRAS): $(STAMP)
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,ray,mlflow,tensorboard]'
+	touch $@
+
 # One process: each suite starts a cluster of its own.
-test-cluster: $(STAMP)
+test-cluster: $(EXTRAS)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m cluster
+
+test-trackers: $(EXTRAS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'slow or not slow' tests/llt_plugins/trackers
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
