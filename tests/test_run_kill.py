@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from llt_core.spec import digest
 from llt_core.store import Record, Store
 
-ALLOWED = {"store.json", "cells", "logs", "tmp", "index.sqlite"}
+ALLOWED = {"store.json", "cells", "tmp", "index.sqlite", "logs", "drivers", "claims"}
 
 
 @pytest.fixture(scope="module")

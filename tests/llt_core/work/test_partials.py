@@ -14,7 +14,7 @@ from llt_core.store import Store
 from llt_core.store.logs import read_log
 from llt_core.store.partials import drop_partial, partial_file
 from llt_core.sweep import make_plan
-from llt_core.sweep.engine import TRAIN_ENTRY
+from llt_core.sweep.jobs import TRAIN_ENTRY
 from llt_core.work.partial import Partial
 from llt_core.work.trainer import Trainer
 

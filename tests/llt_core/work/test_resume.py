@@ -41,7 +41,7 @@ from llt_core.interfaces import Job, perform
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec
 from llt_core.sweep import make_plan
-from llt_core.sweep.engine import TRAIN_ENTRY
+from llt_core.sweep.jobs import TRAIN_ENTRY
 from llt_core.work import worker
 from llt_core.work.trainer import Trainer
 

@@ -13,7 +13,7 @@ from llt_core.store import Store
 from llt_core.store.checkpoints import complete
 from llt_core.store.logs import read_log
 from llt_core.sweep import make_plan
-from llt_core.sweep.engine import MEASURE_ENTRY
+from llt_core.sweep.jobs import MEASURE_ENTRY
 from llt_core.work.checkpoint import DamagedModelError, load_checkpoint, save_checkpoint
 from llt_core.work.memory import memory_given_back
 
