@@ -123,7 +123,7 @@ def execute(
     catalogue = Catalogue.discover()
     plan = make_plan(spec, catalogue, data_root)
     chosen = choose_executor(spec, executor, catalogue)
-    where = cast(Executor, create(catalogue.resolve("executor", chosen.name), chosen.parameters))
+    where = make_executor(chosen, catalogue)
     policy = policy or Policy()
     if policy.detach and not where.outlives_driver:
         raise RequestError(
@@ -156,6 +156,11 @@ def execute(
     if asked is not None:
         return SweepResult(results, store, tuple(observers.errors), sweep=asked)
     return RunResult(results, store, tuple(observers.errors))
+
+
+def make_executor(chosen: Named, catalogue: Catalogue) -> Executor:
+    """Return the executor that :func:`choose_executor` chose."""
+    return cast(Executor, create(catalogue.resolve("executor", chosen.name), chosen.parameters))
 
 
 def choose_executor(

@@ -144,17 +144,20 @@ def _exit_code(result: SweepResult) -> int:
 
 def _dry_run(spec: SweepSpec, how: dict[str, Any], sizes: bool, as_json: bool) -> int:
     from llt_core.cli.sweep_tables import preview_document, print_preview
+    from llt_core.execution import choose_executor, make_executor
     from llt_core.plugins import Catalogue
     from llt_core.sweep import make_plan
     from llt_core.sweep.estimate import model_bytes
     from llt_core.sweep.preview import preview
 
     store, force = how["store"], how["force"]
-    plan = make_plan(spec, Catalogue.discover(), how["data_root"])
+    catalogue = Catalogue.discover()
+    plan = make_plan(spec, catalogue, how["data_root"])
+    at_once = make_executor(choose_executor(spec, how["executor"], catalogue), catalogue).at_once()
     ahead = preview(plan, store, force=force, size=model_bytes if sizes else None)
     if as_json:
-        document: dict[str, Any] = preview_document(spec, ahead)
+        document: dict[str, Any] = preview_document(spec, ahead, at_once)
         print(json.dumps(document, indent=1, allow_nan=False))
     else:
-        print_preview(spec, ahead, store)
+        print_preview(spec, ahead, store, at_once)
     return 0

@@ -77,8 +77,11 @@ def sweep_document(result: SweepResult) -> dict[str, Any]:
     }
 
 
-def print_preview(spec: SweepSpec, ahead: Preview, store: Path) -> None:
-    """Print what a sweep comes to: cells by kind and by value of each axis, time and disk."""
+def print_preview(spec: SweepSpec, ahead: Preview, store: Path, at_once: int | None = None) -> None:
+    """Print what a sweep comes to: cells by kind and by value of each axis, time and disk.
+
+    ``at_once`` jobs run side by side, if that is known.
+    """
     console = wide_console()
     console.print(_title(spec), highlight=False, soft_wrap=True)
     plan = ahead.plan
@@ -97,7 +100,9 @@ def print_preview(spec: SweepSpec, ahead: Preview, store: Path) -> None:
         console.print(fitted(console, columns, rows, right=columns))
     console.print()
     if ahead.todo:
-        console.print(f"{len(ahead.todo)} of {len(plan.cells)} cells to do: {_cost(ahead.cost)}")
+        console.print(
+            f"{len(ahead.todo)} of {len(plan.cells)} cells to do: {_cost(ahead.cost, at_once)}"
+        )
     elif ahead.blocked:
         console.print("everything that can be measured is in the store: nothing to do")
     else:
@@ -107,7 +112,7 @@ def print_preview(spec: SweepSpec, ahead: Preview, store: Path) -> None:
     console.print(f"store: {store}", style="dim", soft_wrap=True, highlight=False)
 
 
-def preview_document(spec: SweepSpec, ahead: Preview) -> dict[str, Any]:
+def preview_document(spec: SweepSpec, ahead: Preview, at_once: int | None = None) -> dict[str, Any]:
     """Return the same as one JSON document."""
 
     def share(found: Share) -> dict[str, Any]:
@@ -120,6 +125,7 @@ def preview_document(spec: SweepSpec, ahead: Preview) -> dict[str, Any]:
         "cells": len(ahead.plan.cells),
         "todo": len(ahead.todo),
         "blocked": len(ahead.blocked),
+        "at_once": at_once,
         "cost": vars(ahead.cost),
         "kinds": {name: share(found) for name, found in ahead.by_kind().items()},
         "axes": {
@@ -157,9 +163,11 @@ def _time(cost: Estimate, todo: int) -> str:
     return duration(cost.seconds) + more
 
 
-def _cost(cost: Estimate) -> str:
+def _cost(cost: Estimate, at_once: int | None) -> str:
     """Write what an estimate knows, and how much it does not."""
     parts = [f"about {duration(cost.seconds)} one after the other"] if cost.seconds else []
+    if parts and at_once is not None and at_once > 1:
+        parts = [f"about {duration(cost.seconds / at_once)}, {at_once} at once"]
     if cost.unknown:
         parts.append(f"{cost.unknown} unlike any finished one, so their time is unknown")
     if cost.checkpoint_bytes:

@@ -87,6 +87,13 @@ class Executor(Component):
         """Whether jobs see the driver's store and data under the same paths."""
         return True
 
+    def at_once(self) -> int | None:
+        """Return how many jobs will run side by side, if that is known before :meth:`start`.
+
+        Estimates of time are divided by it.
+        """
+        return None
+
     def start(self, workspace: Path) -> None:
         """Get ready for jobs.
 

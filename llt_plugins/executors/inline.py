@@ -20,6 +20,10 @@ class Inline(Executor):
 
     _queue: list[tuple[Job, Report]] = PrivateAttr(default_factory=list)
 
+    def at_once(self) -> int:
+        """Return 1."""
+        return 1
+
     def capacity(self) -> int:
         """Return 1."""
         return 1

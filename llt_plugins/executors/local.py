@@ -77,6 +77,10 @@ class Local(Executor):
             )
         self._look()
 
+    def at_once(self) -> int:
+        """Return the number of workers."""
+        return self.capacity()
+
     def capacity(self) -> int:
         """Return the number of workers."""
         return len(self._look())
