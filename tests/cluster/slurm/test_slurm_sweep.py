@@ -20,7 +20,7 @@ LLT = Path(sys.executable).parent / "llt"
 
 SWEEP = """
 task = "digits"
-architecture = "mlp"
+architecture = "dawdler"
 metrics = ["test_accuracy"]
 models = 2
 
@@ -30,7 +30,37 @@ values = [4, 16]
 
 [axes.temperature]
 field = "train.epochs"
-values = [3, 4, 5, 6, 150]
+values = [3, 4, 5, 6, 300]
+"""
+DAWDLER = """
+import math
+import time
+from pathlib import Path
+
+from torch import nn
+
+from llt_core.interfaces import Architecture, parameter
+
+class Pause(nn.Module):
+    def forward(self, inputs):
+        if Path({flag!r}).exists():
+            time.sleep(0.05)
+        return inputs
+
+class Dawdler(Architecture):
+    summary = "A network that takes its time while a file is there"
+    accepts = frozenset({{"image"}})
+    width: int = parameter(4, description="units")
+
+    def build(self, task):
+        layers = nn.Linear(math.prod(task.input_shape), self.width), nn.ReLU(), nn.Linear(self.width, task.outputs)
+        return nn.Sequential(Pause(), nn.Flatten(), *layers)
+"""
+DECLARED = """
+[dawdler]
+kind = "architecture"
+target = "dawdlers:Dawdler"
+summary = "A network that takes its time while a file is there"
 """
 SHORT = 6
 """Epochs that are over too soon to be interrupted."""
@@ -102,9 +132,16 @@ def failures(store):
     }
 
 
-def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
-    """Complete, equal to the table computed here, and gone on with where time ran out."""
+def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path, monkeypatch):
+    """Complete, equal to the table computed here, and gone on with where time ran out.
+
+    Trainings dawdle until both have come to grief: Slurm looks at time limits twice a minute.
+    """
+    flag = tmp_path / "dawdle"
+    flag.touch()
     (tmp_path / "sweep.toml").write_text(SWEEP)
+    (tmp_path / "llt.toml").write_text(DECLARED)
+    (tmp_path / "dawdlers.py").write_text(DAWDLER.format(flag=str(flag)))
     store = tmp_path / "store"
     options = ("--checkpoint-epochs=1", "--executor=slurm:batch=20,poll_seconds=1,time=10")
     with (tmp_path / "said").open("w") as said:
@@ -119,6 +156,8 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
             slurm.end_by_time_limit(handles(store)[late])
             cancelled = _under_way(slurm, store, but=late)
             slurm.ask("scancel", handles(store)[cancelled])
+            slurm.until("both have failed", lambda: len(failures(store)) == 2, seconds=200)
+            flag.unlink()
             assert driver.wait(timeout=600) == 0, (tmp_path / "said").read_text()
         finally:
             driver.kill()
@@ -133,6 +172,7 @@ def test_twenty_cells_one_cancelled_one_timed_out(slurm, tmp_path):
     assert max(arrays.values()) == 20
 
     here = tmp_path / "here"
+    monkeypatch.chdir(tmp_path)
     llt_core.sweep(
         str(tmp_path / "sweep.toml"), store=here, executor="inline", compute={"threads": 1}
     )
