@@ -130,7 +130,7 @@ def test_killed_at_random_moments_and_repeated(tmp_path, data_root):
 
     chance = random.Random(2)
     root, seen, kills, between = tmp_path / "disturbed", set(), 0, 0
-    for number in range(20):
+    for number in range(60):
         process = start(root, data_root)
         end = time.monotonic() + chance.uniform(0.4, 1.4) * first_cell
         while time.monotonic() < end and process.poll() is None:
@@ -144,6 +144,7 @@ def test_killed_at_random_moments_and_repeated(tmp_path, data_root):
         if process.returncode == 0:  # faster than the kill: the next ones meet a new store
             assert json.dumps(lasting(json.loads(out))) == json.dumps(lasting(expected))
             root, seen = tmp_path / f"disturbed{number}", set()
+            first_cell *= 0.7  # the machine was busy when this was measured
         else:
             assert process.returncode == -signal.SIGKILL, err
             kills += 1

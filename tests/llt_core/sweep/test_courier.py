@@ -91,11 +91,14 @@ def elsewhere(job, store, temporary):
     return pickle.loads(done.stdout)
 
 
+ORIGIN = ("llt", "command", "device", "threads", "compute", "data", "plugins", "seed")
+"""What a record's provenance says of the work, not of the process and its checkout."""
+
+
 def comparable(record):
     """Return a record without times, and without which process it was."""
     plain = record.model_dump(mode="json", exclude={"seconds"})
-    for name in ("finished", "process"):
-        del plain["provenance"][name]
+    plain["provenance"] = {name: plain["provenance"][name] for name in ORIGIN}
     for epoch in plain["history"]:
         del epoch["seconds"]
     return plain
