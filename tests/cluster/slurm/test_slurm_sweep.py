@@ -53,8 +53,9 @@ class Dawdler(Architecture):
     width: int = parameter(4, description="units")
 
     def build(self, task):
-        layers = nn.Linear(math.prod(task.input_shape), self.width), nn.ReLU(), nn.Linear(self.width, task.outputs)
-        return nn.Sequential(Pause(), nn.Flatten(), *layers)
+        into = nn.Linear(math.prod(task.input_shape), self.width)
+        out = nn.Linear(self.width, task.outputs)
+        return nn.Sequential(Pause(), nn.Flatten(), into, nn.ReLU(), out)
 """
 DECLARED = """
 [dawdler]
