@@ -41,7 +41,8 @@ class Axis:
         if not held.size:
             return cls(1.0, 10.0, True) if log else cls(0.0, 1.0)
         low, high = float(held.min()), float(held.max())
-        if low == high:
+        # Neighbouring numbers can have the same logarithm.
+        if low == high or (log and math.log10(low) == math.log10(high)):
             return cls(low / 2, high * 2, log) if log else cls(low - _room(low), high + _room(low))
         return cls(max(low, high / 10.0**DECADES) if log else low, high, log)
 

@@ -35,6 +35,11 @@ def test_a_logarithmic_axis_too(values):
     assert np.isnan(axis.position([0.0, -1.0])).all()
 
 
+def test_neighbours_of_one_logarithm_have_a_place():
+    values = np.array([1e-12, np.nextafter(1e-12, 1)])
+    assert Axis.around(values, log=True).position(values) == pytest.approx([0.5, 0.5])
+
+
 def test_extreme_values_do_not_break_an_axis():
     axis = Axis.around(np.array([-1.7e308, 1.7e308]))
     assert axis.position([0.0])[0] == pytest.approx(0.5)
