@@ -103,6 +103,10 @@ class Plan:
         """Return the cell with this digest."""
         return self._by_digest[digest]
 
+    def __contains__(self, digest: object) -> bool:
+        """Whether the plan has a cell with this digest."""
+        return digest in self._by_digest
+
     def in_order(self) -> Iterator[PlannedCell]:
         """Yield the models in the order in which to train them, one grid point after another.
 

@@ -158,6 +158,8 @@ class Scheduler:
     def progress(self, progress: Progress) -> None:
         """Pass on how far a job is, to who draws it and to who looks from outside."""
         self._hear()  # one long cell must not keep the driver from hearing
+        if progress.job not in self.plan:
+            return  # a job taken over may also compute what nobody asks for now
         self._show(progress.job, progress.done, progress.total, progress.text)
         self.listener.progress(progress)
 
