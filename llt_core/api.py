@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from llt_core.errors import RequestError
 from llt_core.execution import RunResult, SweepResult, execute
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
@@ -88,7 +91,7 @@ def run(
         spec,
         store=locate_store(store),
         data_root=locate_data(data_root),
-        compute=ComputeSettings.model_validate(compute or {}),
+        compute=_compute(compute),
         executor=None if executor is None else Named.of(executor),
         track=None if track is None else [Named.of(item) for item in track],
         policy=Policy(retries=retries),
@@ -109,6 +112,7 @@ def sweep(
     track: Iterable[str | Mapping[str, Any]] | None = None,
     retries: int = Policy.retries,
     fail_fast: bool = False,
+    detach: bool = False,
     force: bool = False,
     listener: Listener | None = None,
     **keys: Any,
@@ -133,6 +137,8 @@ def sweep(
         processes on this machine.
     fail_fast
         Start nothing more once a cell has failed for good.
+    detach
+        Submit what can start and return, where jobs go on alone (on Slurm).
     listener
         Hears of progress.
 
@@ -164,13 +170,26 @@ def sweep(
         wanted,
         store=locate_store(store),
         data_root=locate_data(data_root),
-        compute=ComputeSettings.model_validate(compute or {}),
+        compute=_compute(compute),
         executor=None if executor is None else Named.of(executor),
         track=None if track is None else [Named.of(item) for item in track],
-        policy=Policy(retries=retries, fail_fast=fail_fast),
+        policy=Policy(retries=retries, fail_fast=fail_fast, detach=detach),
         force=force,
         command=f"llt_core.sweep in {Path(sys.argv[0]).name or 'python'}",
         listener=listener,
     )
     assert isinstance(found, SweepResult)
     return found
+
+
+def _compute(settings: Mapping[str, Any] | None) -> ComputeSettings:
+    try:
+        return ComputeSettings.model_validate(settings or {})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        key = ".".join(map(str, wrong["loc"]))
+        raise RequestError(
+            f"compute[{key!r}]: {wrong['msg']}",
+            where="compute",
+            expected=f"keys among {', '.join(ComputeSettings.model_fields)}",
+        ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class LltError(Exception):
     """A wrong request, told to the user without a traceback.
@@ -15,6 +17,8 @@ class LltError(Exception):
     """
 
     exit_code = 2
+    failure: ClassVar[str] = "request"
+    """What kind of failure it is for a cell (see ``FailureKind`` of the executors)."""
 
     def __init__(
         self, what: str, *, where: str = "", expected: str = "", next_step: str = ""

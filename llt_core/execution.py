@@ -147,7 +147,7 @@ def execute(
         patient=isinstance(spec, SweepSpec),
         listener=listener or Listener(),
     )
-    asked = _sweep_record(spec, plan, command) if isinstance(spec, SweepSpec) else None
+    asked = _sweep_record(spec, plan, chosen, command) if isinstance(spec, SweepSpec) else None
     if asked is not None and asked.name:
         shrunk = _shrunk(remember(engine.store, asked), asked)
         if shrunk:
@@ -193,7 +193,7 @@ def _shrunk(old: SweepRecord | None, new: SweepRecord) -> str:
     )
 
 
-def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:
+def _sweep_record(spec: SweepSpec, plan: Plan, chosen: Named, command: str) -> SweepRecord:
     return SweepRecord(
         name=spec.name,
         title=spec.title,
@@ -202,5 +202,6 @@ def _sweep_record(spec: SweepSpec, plan: Plan, command: str) -> SweepRecord:
         fields=spec.fields,
         kinds=spec.kinds,
         spec=spec.model_dump(mode="json", exclude_defaults=True),
+        executor=chosen.model_dump(mode="json"),
         points=tuple(remembered(plan, point) for point in plan.points),
     )

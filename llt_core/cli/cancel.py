@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -28,8 +28,9 @@ def command(sweep: str, now: bool, store: str | None) -> int:
     """Stop whoever is at work on a sweep, on whatever machine.
 
     Drivers are asked: they let running cells finish and start no others, as after one Ctrl-C,
-    or stop at once, as after two, with --now. Jobs of a driver that is gone (on a cluster, say)
-    are cancelled. What is finished stays; the same llt sweep goes on from there.
+    or stop at once, as after two, with --now. Jobs that go on without their driver (on Slurm)
+    are cancelled if they have not begun; with --now, or if their driver is gone, all of them.
+    What is finished stays; the same llt sweep goes on from there.
 
     \b
     [bold]Examples:[/]
@@ -74,7 +75,7 @@ def _stop_jobs(store: Store, sweep: SweepRecord, name: str, mine: set[str]) -> i
     with Driver(store, sweep=sweep.name, executor=name, command="llt cancel") as driver:
         claims = Claims(store, driver, name)
         try:
-            executor.start(store.root / "executors" / name)
+            executor.reconnect(store.root / "executors" / name)
             for handle, digests in _adopted(claims, store, name, mine).items():
                 # A job is called by its first cell, and only its driver knew which that is.
                 jobs = (Job(digest, "", {}) for digest in digests)
@@ -119,18 +120,18 @@ def _adopted(claims: Claims, store: Store, name: str, mine: set[str]) -> dict[st
 
 
 def _executor(sweep: SweepRecord, name: str) -> Executor:
-    """Create the executor as the sweep and ``llt.toml`` describe it."""
+    """Create the executor as it was when the sweep was asked for, else as ``llt.toml`` says."""
     from pydantic import ValidationError
 
-    from llt_core.execution import choose_executor
+    from llt_core.execution import choose_executor, make_executor
     from llt_core.plugins import Catalogue
-    from llt_core.plugins.loader import create
     from llt_core.spec import Named, SweepSpec
 
     catalogue = Catalogue.discover()
+    if sweep.executor.get("name") == name:
+        return make_executor(Named.model_validate(sweep.executor), catalogue)
     try:
         spec = SweepSpec.model_validate(sweep.spec)
     except (ValidationError, LltError):  # of another version: then as llt.toml says
         spec = SweepSpec.of(task="none")
-    chosen = choose_executor(spec, Named(name=name), catalogue)
-    return cast("Executor", create(catalogue.resolve("executor", name), chosen.parameters))
+    return make_executor(choose_executor(spec, Named(name=name), catalogue), catalogue)

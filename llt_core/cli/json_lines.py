@@ -76,6 +76,10 @@ class JsonLines(Listener):
         kinds = Counter(work_name(planned.cell) for planned in todo)
         self._write("planned", todo=len(todo), cached=cached, kinds=dict(kinds))
 
+    def blocked(self, result: CellResult) -> None:
+        """Say what cannot be measured, whatever is done."""
+        self.finished(result)
+
     def started(self, cells: Sequence[PlannedCell]) -> None:
         """Say which cells a job computes."""
         for planned in cells:

@@ -11,7 +11,7 @@ from typing import Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, store_option
-from llt_core.locations import data_root, store_root
+from llt_core.locations import store_root
 from llt_core.store import Store
 
 
@@ -46,7 +46,7 @@ def command(sweep: str | None, watch: bool, every: float, store: str | None, as_
     from llt_core.sweep.standing import Standing
 
     opened = Store(store_root(store), create=False)
-    standing = Standing(opened, data_root())
+    standing = Standing(opened)
 
     def look() -> dict[str, Any]:
         standing.look()

@@ -15,9 +15,9 @@ from llt_core.errors import LltError
 from llt_core.interfaces.component import Component
 from llt_core.kinds import Kind
 
-FailureKind = Literal["code", "request", "storage", "out_of_memory", "timeout", "killed"]
-"""Why a job failed: a bug, a wrong request, a store that cannot be written (a full disk), or a
-cause outside all of these. Only the last three are worth a retry."""
+FailureKind = Literal["code", "request", "storage", "damaged", "out_of_memory", "timeout", "killed"]
+"""Why a job failed: a bug, a wrong request, a store that cannot be written (a full disk), a model
+whose file is damaged, or a cause outside all of these. Only the last three are worth a retry."""
 
 THREADS_VARIABLE = "LLT_THREADS"
 """Environment variable by which an executor tells its workers how many CPU threads to use."""
@@ -109,6 +109,13 @@ class Executor(Component):
             Something is missing that jobs need: a cluster, a command, an extra.
         """
 
+    def reconnect(self, workspace: Path) -> None:
+        """Get ready to :meth:`attach` jobs and :meth:`cancel` them, not to submit any.
+
+        By default all that :meth:`start` does.
+        """
+        self.start(workspace)
+
     @abstractmethod
     def capacity(self) -> int:
         """Return how many jobs may be on their way at once, waiting ones included."""
@@ -128,6 +135,13 @@ class Executor(Component):
     @abstractmethod
     def cancel(self) -> None:
         """Drop what waits and stop what runs, now; finished work stays finished."""
+
+    def withdraw(self) -> list[str]:
+        """Drop what has not begun, and return the ids of these jobs; what runs goes on.
+
+        Called where :attr:`outlives_driver`, when somebody asks the driver to stop.
+        """
+        return []
 
     def close(self) -> None:
         """Let go of everything: processes, connections. Jobs that outlive the driver go on."""
@@ -164,7 +178,9 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     A wrong request explains itself and gets no traceback.
     """
     if isinstance(error, LltError):
-        return {"failure": "request", "message": str(error), "traceback": ""}
+        kind = _cause(error.__cause__) if isinstance(error.__cause__, OSError) else "code"
+        failure = "storage" if kind == "storage" else error.failure
+        return {"failure": failure, "message": str(error), "traceback": ""}
     return {
         "failure": _cause(error),
         "message": f"{type(error).__name__}: {error}",

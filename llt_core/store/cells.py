@@ -24,7 +24,6 @@ import errno
 import json
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from llt_core.errors import LltError
+from llt_core.store import processes
 from llt_core.store.records import Failure, Record
 
 STORE_FORMAT = 1
@@ -104,15 +104,32 @@ class Store:
     def read(self, digest: str) -> Record | None:
         """Return the record of a cell, or None when there is none.
 
-        A record that cannot be read is moved to ``broken/`` and counts as absent, so that
-        the cell is computed again instead of stopping everything.
+        A record that makes no sense, or that the disk does not give back, is moved to
+        ``broken/`` and counts as absent, so that the cell is computed again instead of stopping
+        everything.
+
+        Raises
+        ------
+        StoreError
+            It cannot be read just now: too many open files, no permission, a file server that
+            is away.
         """
         path = self.path(digest) / RECORD_FILE
         try:
-            return Record.model_validate_json(path.read_bytes())
+            return Record.model_validate_json(_read(path))
         except FileNotFoundError:
             return None
-        except (ValidationError, OSError):
+        except ValidationError:
+            self.set_aside(digest)
+            return None
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EISDIR, errno.ENOTDIR):
+                raise StoreError(
+                    f"a result cannot be read: {error.strerror or error}",
+                    where=str(path),
+                    expected="a file that can be read",
+                    next_step="the same command again, once it can",
+                ) from error
             self.set_aside(digest)
             return None
 
@@ -136,17 +153,12 @@ class Store:
             The store cannot be written.
         """
         parent = self.root / "tmp"
-        prefix = f"{digest}.{_host()}.{os.getpid()}."
+        prefix = f"{digest}.{processes.mark()}."
         try:
             parent.mkdir(exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         except OSError as error:
-            raise StoreError(
-                f"cannot write to the store: {error.strerror or error}",
-                where=str(self.root),
-                expected="a store that can be written",
-                next_step="--store DIR, or set LLT_STORE",
-            ) from error
+            raise cannot_write(self.root, error) from error
         try:
             yield folder
         finally:
@@ -196,7 +208,7 @@ class Store:
         """Remove what dead processes of this machine left under ``tmp``; return how many."""
         removed = 0
         for folder in self._children(self.root / "tmp"):
-            if folder.name.count(".") == 3 and is_abandoned(folder.name):
+            if is_abandoned(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
@@ -239,6 +251,26 @@ class Store:
     @staticmethod
     def _children(folder: Path) -> list[Path]:
         return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def cannot_write(where: Path, error: OSError) -> StoreError:
+    """Return what to raise where the store cannot be written."""
+    return StoreError(
+        f"cannot write to the store: {error.strerror or error}",
+        where=str(where),
+        expected="a store that can be written",
+        next_step="--store DIR, or set LLT_STORE",
+    )
+
+
+def _read(path: Path) -> bytes:
+    """Read a file, once more if it was replaced on a file server while it was opened."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+    return path.read_bytes()
 
 
 def _rename_away(source: Path, target: Path) -> None:
@@ -284,19 +316,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _host() -> str:
-    return socket.gethostname().replace(".", "-")
-
-
 def is_abandoned(name: str) -> bool:
-    """Whether the process that made a temporary folder ran on this machine and is gone."""
-    _, host, process, _ = name.split(".")
-    if host != _host():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    """Whether the process that made a temporary folder ran here and is gone."""
+    _, dot, rest = name.partition(".")
+    return bool(dot) and processes.is_gone(rest.rpartition(".")[0])

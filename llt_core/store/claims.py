@@ -47,7 +47,7 @@ class _Found:
     @classmethod
     def of(cls, folder: Path) -> _Found:
         found: dict[int, Claim | None] = {}
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):  # a stray file is no claim
             for name in os.listdir(folder):
                 if name.isdecimal():
                     with suppress(FileNotFoundError):
@@ -63,6 +63,7 @@ class Claims:
     """The claims of one driver on the cells of a store."""
 
     def __init__(self, store: Store, driver: Driver, executor: str = "") -> None:
+        self.executor = executor
         self._root = store.root / "claims"
         self._claim = Claim(driver=driver.token, executor=executor)
         self._liveness = Liveness(store)
@@ -76,12 +77,20 @@ class Claims:
         holder = Claim(driver="another driver")
         for attempt in range(_TRIES):
             found = _Found.of(folder)
+            mine = [n for n, claim in found.claims.items() if self._is_mine(claim)]
             for number, claim in found.claims.items():
+                if number in mine:
+                    continue
                 if claim is None and self._liveness.changed(folder / str(number)):
                     return holder  # just being written
                 if claim is not None and self._lives(claim):
                     return claim
-            number = max(found.claims, default=0) + 1
+            number = max(found.claims, default=0)
+            if number in mine:
+                # Made or not released by a call whose answer a file server lost.
+                self._mine[digest] = number
+                return None
+            number += 1
             if self._make(folder, number):
                 after = _Found.of(folder).claims
                 if {n: c for n, c in after.items() if n != number}.items() <= found.claims.items():
@@ -132,11 +141,16 @@ class Claims:
 
     def orphans(self) -> dict[str, list[str]]:
         """Return the digests of jobs this driver's executor runs for a dead driver, by handle."""
-        found: dict[str, list[str]] = {}
+        found = self.all_orphans().items()
+        return {handle: digests for (name, handle), digests in found if name == self.executor}
+
+    def all_orphans(self) -> dict[tuple[str, str], list[str]]:
+        """Return the digests of jobs of dead drivers, by the executor and the handle."""
+        found: dict[tuple[str, str], list[str]] = {}
         for digest, claim in read_claims(self._root.parent):
-            mine = claim.executor == self._claim.executor and digest not in self._mine
-            if mine and claim.handle and not self._liveness.alive(claim.driver):
-                found.setdefault(claim.handle, []).append(digest)
+            if digest in self._mine or not claim.handle or self._liveness.alive(claim.driver):
+                continue
+            found.setdefault((claim.executor, claim.handle), []).append(digest)
         return found
 
     def adopt(self, digest: str, handle: str) -> bool:
@@ -153,6 +167,9 @@ class Claims:
         self.name(digest, handle)
         return True
 
+    def _is_mine(self, claim: Claim | None) -> bool:
+        return claim is not None and claim.driver == self._claim.driver
+
     def _lives(self, claim: Claim) -> bool:
         return bool(claim.handle) or self._liveness.alive(claim.driver)
 
@@ -168,6 +185,8 @@ class Claims:
             finally:
                 beside.unlink(missing_ok=True)
         except (FileExistsError, FileNotFoundError):  # made, or the folder removed, in between
+            if folder.is_file():  # nothing of ours, and in the way
+                folder.unlink(missing_ok=True)
             return False
         return True
 

@@ -22,7 +22,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from llt_core.store.cells import Store, StoreError, write_whole
+from llt_core.store.cells import Store, cannot_write, write_whole
+from llt_core.store.processes import place, runs, started
 
 BEAT_EVERY = 2.0
 """Seconds between two signs of life."""
@@ -64,9 +65,9 @@ class Driver:
         self._record = DriverRecord(
             token=self.token,
             host=host,
-            place=_place(),
+            place=place(),
             pid=os.getpid(),
-            started=_started(os.getpid()) or "",
+            started=started(os.getpid()) or "",
             sweep=sweep,
             executor=executor,
             command=command,
@@ -88,12 +89,7 @@ class Driver:
             self._folder.mkdir(exist_ok=True)
             self._write()
         except OSError as error:
-            raise StoreError(
-                f"cannot write to the store: {error.strerror or error}",
-                where=str(self._folder),
-                expected="a store that can be written",
-                next_step="--store DIR, or set LLT_STORE",
-            ) from error
+            raise cannot_write(self._folder, error) from error
         self._thread.start()
         return self
 
@@ -145,8 +141,8 @@ class Liveness:
         """Whether the driver may still be at work; certain for one on this machine."""
         path = self._folder / f"{token}.json"
         record = read_driver(path)
-        if record is not None and record.place == _place():
-            return _runs(record)
+        if record is not None and record.place == place():
+            return runs(record.pid, record.started)
         return self.changed(path)
 
     def clear(self) -> None:
@@ -191,8 +187,8 @@ def seems_alive(store: Store, record: DriverRecord) -> bool:
 
     One elsewhere is judged by the age of its file, told by the clock of the file system.
     """
-    if record.place == _place():
-        return _runs(record)
+    if record.place == place():
+        return runs(record.pid, record.started)
     folder = store.root / "drivers"
     probe = folder / f".glance.{secrets.token_hex(4)}"
     try:
@@ -212,39 +208,3 @@ def read_driver(path: Path) -> DriverRecord | None:
         return DriverRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _runs(record: DriverRecord) -> bool:
-    """Whether the process still runs, on this machine."""
-    started = _started(record.pid)
-    if started is not None:
-        return started == record.started
-    if Path("/proc/self/stat").exists():
-        return False
-    try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _started(pid: int) -> str | None:
-    """Return when a process began, in ticks since the machine did; None if it is over."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else fields[18]
-
-
-def _place() -> str:
-    """Name the machine since its start, and the container: where process numbers mean the same."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-    with suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)

@@ -146,8 +146,8 @@ class Collector:
 
     def _tmp(self) -> Iterator[Item]:
         for path in _children(self.store.root / "tmp"):
-            dead = path.name.count(".") == 3 and is_abandoned(path.name)
-            yield from self._item("tmp", path, self.older_than if dead else ELSEWHERE)
+            age = self.older_than if is_abandoned(path.name) else ELSEWHERE
+            yield from self._item("tmp", path, age)
 
     def _drivers(self) -> Iterator[Item]:
         tokens = {driver.token for driver in self._live}

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llt_core.errors import LltError
 from llt_core.interfaces.composition import scalar
-from llt_core.store.cells import Store, StoreError, write_whole
+from llt_core.store.cells import Store, cannot_write, write_whole
 from llt_core.store.export import rows
 from llt_core.store.records import Failure, Record
 
@@ -25,7 +25,7 @@ class SweepPoint(BaseModel):
     """One grid point: the value of each varied field, and the digests of its cells.
 
     ``reads`` says for each measurement which of the models it reads, by their places in
-    ``models``; files of older versions lack it.
+    ``models``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,7 +40,8 @@ class SweepRecord(BaseModel):
     """A sweep as it was last asked for.
 
     ``fields`` are the varied fields in order, ``kinds`` those tagged as load or temperature;
-    ``spec`` is the whole request. ``planned`` is when it was first asked for in this form.
+    ``spec`` is the whole request. ``planned`` is when it was first asked for in this form, and
+    ``executor`` where it was to be computed then, by name, with its parameters.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class SweepRecord(BaseModel):
     fields: tuple[str, ...]
     kinds: dict[str, Literal["load", "temperature"]] = {}
     spec: dict[str, Any]
+    executor: dict[str, Any] = {}
     points: tuple[SweepPoint, ...]
 
     @property
@@ -67,7 +69,7 @@ class SweepRecord(BaseModel):
 
     @property
     def reads(self) -> dict[str, tuple[str, ...]]:
-        """The models that each measurement reads, by its digest, as far as the file says."""
+        """The models that each measurement reads, by its digest."""
         return {
             digest: tuple(point.models[place] for place in places if place < len(point.models))
             for point in self.points
@@ -97,12 +99,7 @@ def remember(store: Store, sweep: SweepRecord) -> SweepRecord | None:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, sweep.model_dump_json())
     except OSError as error:
-        raise StoreError(
-            f"cannot write to the store: {error.strerror or error}",
-            where=str(path),
-            expected="a store that can be written",
-            next_step="--store DIR, or set LLT_STORE",
-        ) from error
+        raise cannot_write(path, error) from error
     return old
 
 

@@ -66,10 +66,16 @@ class Agenda:
         self._ready.extend([planned] for planned in self._held)
         self._held.clear()
 
+    def release(self, digests: Container[str]) -> list[PlannedCell]:
+        """Give up cells that somebody else was computing: they are taken over, with their job."""
+        released = [planned for planned in self._held if planned.digest in digests]
+        self._held = [planned for planned in self._held if planned.digest not in digests]
+        return released
+
     @property
-    def held(self) -> int:
-        """How many cells somebody else is computing."""
-        return len(self._held)
+    def held(self) -> tuple[PlannedCell, ...]:
+        """The cells somebody else is computing."""
+        return tuple(self._held)
 
     def _after(self, group: list[PlannedCell], pending: set[str]) -> None:
         if not pending:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llt_core.errors import LltError
 from llt_core.interfaces import Executor
 from llt_core.plugins.observers import Observers
 from llt_core.spec import ComputeSettings
@@ -72,10 +74,11 @@ class Engine:
         start = time.monotonic()
         seen = look(plan, self.store, self.force)
         results = {d: CellResult(plan[d], "cached", record) for d, record in seen.found.items()}
+        self.listener.planned(list(seen.todo.values()), len(seen.found))
         for digest, model in seen.lost.items():
             message = f"not measured: {plan[model].label} diverged"
             results[digest] = CellResult(plan[digest], "blocked", message=message)
-        self.listener.planned(list(seen.todo.values()), len(seen.found))
+            self.listener.blocked(results[digest])
         self._notify_start(plan, seen.todo)
         if seen.todo:
             for task in {id(p.parts.task): p.task for p in seen.todo.values()}.values():
@@ -142,8 +145,13 @@ class Engine:
             scheduler.take_up(orphans)
             scheduler.run()
         except BaseException:
-            if not scheduler.left:
+            if scheduler.left:
+                raise
+            if scheduler.cancelling or not self.executor.outlives_driver:
                 self.executor.cancel()
+            else:  # a request to terminate, or a fault of the driver's: no reason to lose work
+                with suppress(OSError, LltError):
+                    scheduler.leave(unsure=True)
             raise
         finally:
             claims.release_all()
@@ -162,7 +170,7 @@ class Engine:
 
     def _tell_interrupted(self) -> None:
         after = (
-            "leaving; jobs go on, and the same command takes them up (llt cancel stops them)"
+            "leaving; the same command goes on from here, and llt cancel stops jobs"
             if self.executor.outlives_driver
             else "finishing the cells that are running; Ctrl-C again stops now"
         )

@@ -74,6 +74,7 @@ class Outcomes:
     _halvings: dict[str, int] = field(default_factory=dict, init=False)
     _reached: dict[str, int] = field(default_factory=dict, init=False)
     _trained_anew: set[str] = field(default_factory=set, init=False)
+    _read_anew: set[str] = field(default_factory=set, init=False)
 
     def halvings(self, cells: Sequence[PlannedCell]) -> int:
         """Return how often the samples at once have to be halved, after memory ran out."""
@@ -191,11 +192,16 @@ class Outcomes:
             self.claims.release(digest)
             self.agenda.anew([self.plan[d] for d in damaged], planned)
             return True
-        if kind not in OUTSIDE or not self.policy.retries:
+        if kind == "damaged" and not damaged and digest not in self._read_anew:
+            # Another measurement found the damage first, and the model was trained anew since.
+            self._read_anew.add(digest)
+            self.agenda.again(planned)
+            return True
+        if kind not in OUTSIDE:
             return False
         # One of a group may have cost all others the job: by itself each can show what it is.
         tries = self._tries.setdefault(digest, 0)
-        if alone and not self._got_further(digest):
+        if alone and not (self.policy.retries and self._got_further(digest)):
             self._tries[digest] = tries + 1
             if self._tries[digest] > self.policy.retries:
                 return False

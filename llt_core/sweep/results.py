@@ -35,6 +35,9 @@ class Listener:
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Hear which cells will be computed and how many were already there."""
 
+    def blocked(self, result: CellResult) -> None:
+        """Hear of a measurement that was not to do, because its model had diverged before."""
+
     def started(self, cells: Sequence[PlannedCell]) -> None:
         """Hear that a job was submitted which computes these cells."""
 

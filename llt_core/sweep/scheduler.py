@@ -26,6 +26,8 @@ class Scheduler:
         The cells each job on its way computes, by the job's id.
     left
         Whether jobs were left to go on alone.
+    cancelling
+        Whether somebody asked to stop everything now, jobs that would go on alone included.
     """
 
     executor: Executor
@@ -34,10 +36,13 @@ class Scheduler:
     interrupts: Interrupts
     running: dict[str, list[PlannedCell]] = field(default_factory=dict)
     left: bool = field(default=False, init=False)
+    cancelling: bool = field(default=False, init=False)
 
     _named: dict[str, str] = field(default_factory=dict, init=False)
     _held: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=0.0, init=False)
+    _due: bool = field(default=True, init=False)
+    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         known = self.outcomes
@@ -51,7 +56,7 @@ class Scheduler:
             if not self._stopping:
                 self._fill()
             if self._leaving:
-                self._leave()
+                self.leave()
                 break
             if self.running:
                 for outcome in self.executor.poll(LOOK_EVERY):
@@ -77,21 +82,37 @@ class Scheduler:
     @property
     def _leaving(self) -> bool:
         """Whether to go now, because the jobs that run need nobody."""
-        if not self.executor.outlives_driver or self.running.keys() - self._named.keys():
+        if not self.executor.outlives_driver or not self.running:
             return False
-        return bool(self.running) and (self.interrupts.asked or self.outcomes.policy.detach)
+        return self.interrupts.asked or (
+            self.outcomes.policy.detach and self.running.keys() == self._named.keys()
+        )
 
-    def _leave(self) -> None:
-        self.left = True
-        for cells in self.running.values():
-            for planned in cells:
+    def leave(self, *, unsure: bool = False) -> None:
+        """Let jobs go on alone; those the executor has not passed on yet are dropped.
+
+        Keep their claims, too, where it is ``unsure`` what was passed on: who comes next finds
+        this driver gone, and looks for a job before it submits one.
+        """
+        self._name_jobs()
+        kept = self.running if unsure else self._named
+        for job in kept:
+            for planned in self.running[job]:
                 self.claims.leave(planned.digest)
-        self.listener.noted(f"{len(self.running)} jobs go on; the same command takes them up")
+        self.left = True
+        if self._named:
+            count = f"{len(self._named)} job{'' if len(self._named) == 1 else 's'}"
+            self.listener.noted(f"leaving {count} to go on; the same command takes them up")
 
     def _look_around(self) -> None:
-        """Hear who asks to stop, and see what others have finished meanwhile."""
-        if self._hear():
-            self.agenda.reconsider()
+        """Hear who asks to stop, and see what others have finished or left meanwhile."""
+        if not (self._hear() or self._due):
+            return
+        self._due = False
+        if self.driver.asked_to_stop and self.executor.outlives_driver:
+            self._withdraw()
+        self._take_up_held()
+        self.agenda.reconsider()
 
     def _hear(self) -> bool:
         """Hear who asks to stop; whether it was time to."""
@@ -100,10 +121,40 @@ class Scheduler:
         self._looked = time.monotonic()
         asked = self.driver.asked_to_stop
         if asked == "now":
+            self.cancelling = True
             raise KeyboardInterrupt
         if asked and not self.interrupts.asked:
             self.interrupts.ask()
         return True
+
+    def _withdraw(self) -> None:
+        """Drop the jobs that have not begun: others than those that run are not wanted."""
+        dropped = self.executor.withdraw()
+        for job in dropped:
+            self._named.pop(job, None)
+            for planned in self.running.pop(job, ()):
+                self.driver.running.pop(planned.digest, None)
+                self.claims.release(planned.digest)
+        if dropped:
+            self.listener.noted(f"dropped {len(dropped)} jobs that had not begun")
+
+    def _take_up_held(self) -> None:
+        """Take over the jobs of held cells whose driver has died since this one started."""
+        held = {planned.digest: planned for planned in self.agenda.held}
+        if not held:
+            return
+        for (executor, handle), digests in self.claims.all_orphans().items():
+            if held.keys().isdisjoint(digests):
+                continue
+            if executor == self.claims.executor and self.executor.outlives_driver:
+                taken = {d for d in digests if d in held and self.claims.adopt(d, handle)}
+                self.take_up({handle: self.agenda.release(taken)} if taken else {})
+            elif (executor, handle) not in self._told:
+                self._told.add((executor, handle))
+                self.listener.noted(
+                    f"waiting for the job {handle} of {executor}, whose driver is gone: "
+                    f"--executor {executor} takes it up, llt cancel ends it"
+                )
 
     def _fill(self) -> None:
         """Submit what can start, as far as the executor has room."""
@@ -157,7 +208,7 @@ class Scheduler:
 
     def progress(self, progress: Progress) -> None:
         """Pass on how far a job is, to who draws it and to who looks from outside."""
-        self._hear()  # one long cell must not keep the driver from hearing
+        self._due |= self._hear()  # one long cell must not keep the driver from hearing
         if progress.job not in self.plan:
             return  # a job taken over may also compute what nobody asks for now
         self._show(progress.job, progress.done, progress.total, progress.text)

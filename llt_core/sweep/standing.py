@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from llt_core.errors import LltError
@@ -11,7 +10,6 @@ from llt_core.store import Store
 from llt_core.store.drivers import DriverRecord
 from llt_core.store.states import CellState, Glance, Running, completed, live_drivers, running
 from llt_core.store.sweeps import SweepRecord, last_failure, names, recall
-from llt_core.sweep.reads import with_reads
 
 Facts = dict[str, Any]
 KINDS = ("models", "measurements")
@@ -23,9 +21,8 @@ class Standing:
     What is finished is kept in mind, so a second look costs less than the first.
     """
 
-    def __init__(self, store: Store, data_root: Path) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._data_root = data_root
         self._glance = Glance(store)
         self._live: list[DriverRecord] = []
         self._running: dict[str, Running] = {}
@@ -71,13 +68,7 @@ class Standing:
 
     def _states(self, name: str) -> tuple[SweepRecord, dict[str, CellState]]:
         sweep = self._recall(name)
-        states = self._glance.states(sweep, self._running)
-        if any(states[digest] in ("diverged", "failed") for digest in sweep.models):
-            known = with_reads(sweep, self._data_root)
-            if known is not sweep:
-                self._sweeps[name] = (self._sweeps[name][0], known)
-                return known, self._glance.states(known, self._running)
-        return sweep, states
+        return sweep, self._glance.states(sweep, self._running)
 
     def _recall(self, name: str) -> SweepRecord:
         """Read the file of a sweep, unless it is as it was."""

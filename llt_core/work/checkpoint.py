@@ -18,6 +18,8 @@ from llt_core.store import Checkpoint
 class DamagedModelError(LltError):
     """The file of a trained model is missing, or not the one that was written."""
 
+    failure = "damaged"
+
 
 def save_checkpoint(
     model: nn.Module, state: dict[str, Any], folder: Path, epoch: int

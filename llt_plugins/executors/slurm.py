@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr, field_validator
 
@@ -23,6 +23,9 @@ from llt_core.plugins import code_copy
 from llt_plugins.executors.slurm_desk import Desk
 from llt_plugins.executors.slurm_files import all_batches
 from llt_plugins.executors.slurm_queue import Queue
+
+if TYPE_CHECKING:
+    from llt_plugins.executors.slurm_submit import Arrays
 
 DAY = 86400.0
 OLD, UNUSED = 30 * DAY, DAY
@@ -96,6 +99,27 @@ class Slurm(Executor):
 
     def start(self, workspace: Path) -> None:
         """Copy the code, and ask Slurm whether it takes such jobs."""
+        arrays = self._open(workspace)
+        from llt_plugins.executors.slurm_submit import SubmissionError
+
+        try:
+            arrays.try_out(self.batch)
+        except SubmissionError as error:
+            self._desk = None
+            raise RequestError(
+                f"Slurm would not take such jobs: {error}",
+                where="parameters of the executor slurm",
+                expected="what this cluster has: sinfo shows its partitions",
+                next_step="llt show slurm",
+            ) from error
+        arrays.code = code_copy.take(workspace.absolute() / "code")
+        _clean(workspace.absolute(), Queue())
+
+    def reconnect(self, workspace: Path) -> None:
+        """Look for the jobs of earlier drivers; Slurm is asked nothing yet."""
+        self._open(workspace)
+
+    def _open(self, workspace: Path) -> Arrays:
         for command in ("sbatch", "squeue", "scancel"):
             if shutil.which(command) is None:
                 raise RequestError(
@@ -104,7 +128,7 @@ class Slurm(Executor):
                     next_step="log in to one, or --executor local",
                 )
         try:
-            from llt_plugins.executors.slurm_submit import Arrays, SubmissionError
+            from llt_plugins.executors.slurm_submit import Arrays
         except ImportError as error:
             raise RequestError(
                 f"the executor slurm needs a package that is not installed: {error}",
@@ -113,19 +137,8 @@ class Slurm(Executor):
         workspace = workspace.absolute()
         workspace.mkdir(parents=True, exist_ok=True)
         arrays = Arrays(workspace, self._options(), self.python)
-        try:
-            arrays.try_out(self.batch)
-        except SubmissionError as error:
-            raise RequestError(
-                f"Slurm would not take such jobs: {error}",
-                where="parameters of the executor slurm",
-                expected="what this cluster has: sinfo shows its partitions",
-                next_step="llt show slurm",
-            ) from error
-        arrays.code = code_copy.take(workspace / "code")
-        queue = Queue()
-        _clean(workspace, queue)
-        self._desk = Desk(workspace, arrays, queue, self.batch, self.poll_seconds)
+        self._desk = Desk(workspace, arrays, Queue(), self.batch, self.poll_seconds)
+        return arrays
 
     def submit(self, job: Job, report: Report) -> None:
         """Keep a job until others that are ready now can go with it."""
@@ -139,6 +152,10 @@ class Slurm(Executor):
         """Cancel every job of this driver, waiting or running."""
         if self._desk is not None:
             self._desk.cancel()
+
+    def withdraw(self) -> list[str]:
+        """Cancel what has not begun, and return the ids of these jobs."""
+        return [] if self._desk is None else self._desk.withdraw()
 
     def close(self) -> None:
         """Leave the jobs that Slurm has; what it has not been given is dropped."""

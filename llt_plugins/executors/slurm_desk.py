@@ -81,12 +81,33 @@ class Desk:
 
     def cancel(self) -> None:
         """Cancel every job, waiting or running."""
-        self.queue.cancel(task.name for task in self._tasks.values())
+        self.queue.cancel([task.name for task in self._tasks.values()])
         for task in self._tasks.values():
             task.batch.drop(task.index, task.name)
         self._tasks.clear()
         self._failed.clear()
         self._waiting = _Waiting()
+
+    def withdraw(self) -> list[str]:
+        """Cancel the jobs that have not begun, and return their ids."""
+        dropped = [job.id for job, _ in self._waiting.jobs]
+        self._waiting = _Waiting()
+        before = self._refresh() or {}
+        pending = {
+            task.name: task
+            for task in self._tasks.values()
+            if task.name in before and before[task.name].word == "PENDING"
+        }
+        self.queue.cancel(pending, waiting=True)
+        after = self._refresh() if pending else None
+        if after is None:
+            return dropped
+        for name, task in pending.items():
+            if name not in after or after[name].word == "CANCELLED":
+                task.batch.drop(task.index, name)
+                del self._tasks[task.job.id]
+                dropped.append(task.job.id)
+        return dropped
 
     def handles(self) -> Mapping[str, str]:
         """Return Slurm's name of each job that Slurm has."""
@@ -130,14 +151,19 @@ class Desk:
             self._tasks[job.id] = Task(job, report, batch, index, f"{number}_{index}")
 
     def _refused(self, jobs: list[tuple[Job, Report]], why: str) -> None:
-        """Offer an array again a little later; after many minutes, let its jobs fail."""
+        """Offer an array again a little later; after many minutes, let its jobs fail.
+
+        As long as Slurm has other jobs of this driver, the queue may just be full of them.
+        """
         waiting, now = self._waiting, time.monotonic()
-        since = now if waiting.refused_since is None else waiting.refused_since
-        waiting.refused_since = since
+        since = waiting.refused_since
+        if since is None or self._tasks:
+            since = waiting.refused_since = now
         if now - since < PATIENCE:
             waiting.jobs[:0] = jobs
             waiting.again = now + min(60.0, 2.0 + (now - since) / 2)
             return
+        waiting.refused_since = None
         message = f"Slurm has not taken the job for {PATIENCE / 60:.0f} minutes: {why}"
         self._failed += [Outcome(job.id, failure="killed", message=message) for job, _ in jobs]
 

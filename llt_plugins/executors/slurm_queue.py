@@ -82,11 +82,12 @@ class Queue:
                     found[task] = State(word, reason)
         return found
 
-    def cancel(self, names: Iterable[str]) -> None:
-        """Cancel jobs, many with one command."""
+    def cancel(self, names: Iterable[str], *, waiting: bool = False) -> None:
+        """Cancel jobs, many with one command; only those that have not begun, if ``waiting``."""
         left = list(names)
+        which = ["--state=PENDING"] if waiting else []
         while left:
-            _answer(["scancel", *left[:200]])
+            _answer(["scancel", *which, *left[:200]])
             left = left[200:]
 
 

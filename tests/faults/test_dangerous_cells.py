@@ -63,6 +63,13 @@ def test_dangerous_cells_cost_only_themselves(ground, tools):
     assert tools.until(lambda: not ground.processes())
     tools.check_tidy(store)
 
+    lone = ground.home / "no-retries"
+    ground.sweep(lone, "--retries", "0", sweep="danger", pause=0, code=1)
+    norms = [r for r in tools.records(lone) if r.measurements and r.measurements[0].name == "norm"]
+    assert len(norms) == 2
+    tries = [kinds for (what, *_), kinds in failures(lone).items() if what == "poison"]
+    assert tries == [["killed"] * 2] * 2, "in company, and by itself"
+
     (ground.home / "poison").unlink()
     opened = Store(store)
     before = set(opened.digests())

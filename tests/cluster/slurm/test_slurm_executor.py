@@ -265,7 +265,56 @@ def test_an_array_that_is_refused_later_is_offered_again(slurm, tmp_path, monkey
         slurm.ask("scontrol", "update", "partitionname=debug", "state=up")
     assert outcome.failure == "killed"
     assert "artition" in outcome.message
+    executor.submit(job("job", "give_back", k=2), ignore)
+    assert poll_until(executor, 1)["job"].result == {"k": 2}, "patience begins anew"
     executor.close()
+
+
+def test_a_queue_full_of_its_own_jobs_is_waited_for(slurm, tmp_path, monkeypatch):
+    executor = started(tmp_path)
+    monkeypatch.setattr(slurm_desk, "PATIENCE", 1.0)
+    named(executor, sleeper("first", tmp_path, 12))
+    slurm.until("it sleeps", lambda: list(tmp_path.glob("begun-*")))
+    slurm.ask("scontrol", "update", "partitionname=debug", "state=inactive")
+    try:
+        executor.submit(job("second", "give_back", k=1), ignore)
+        assert executor.poll(6) == [], "refused for longer than its patience"
+    finally:
+        slurm.ask("scontrol", "update", "partitionname=debug", "state=up")
+    assert poll_until(executor, 2)["second"].result == {"k": 1}
+    executor.close()
+
+
+def test_what_has_not_begun_is_withdrawn(slurm, tmp_path):
+    executor = started(tmp_path)
+    handles = named(executor, *(sleeper(str(k), tmp_path, 5) for k in range(6)))
+    slurm.until("some sleep", lambda: len(list(tmp_path.glob("begun-*"))) == 4)
+    executor.submit(sleeper("unsubmitted", tmp_path, 5), ignore)
+    running = {file.name.removeprefix("begun-") for file in tmp_path.glob("begun-*")}
+    waiting = {*handles, "unsubmitted"} - running
+    assert {*executor.withdraw()} == waiting
+    assert {*executor.handles()} == running
+    outcomes = poll_until(executor, 4)
+    assert {*outcomes} == running
+    assert all(outcome.failure is None for outcome in outcomes.values())
+    assert files(tmp_path) == []
+    executor.close()
+
+
+def test_reconnecting_asks_slurm_for_no_room(slurm, tmp_path):
+    executor = started(tmp_path)
+    handle = named(executor, sleeper("job", tmp_path))["job"]
+    executor.close()
+    slurm.ask("scontrol", "update", "partitionname=debug", "state=inactive")
+    try:
+        visitor = Slurm(poll_seconds=1)
+        visitor.reconnect(tmp_path / "executor")
+        assert visitor.attach(job("job", ""), handle, ignore)
+        visitor.cancel()
+        visitor.close()
+    finally:
+        slurm.ask("scontrol", "update", "partitionname=debug", "state=up")
+    slurm.until("it ended", lambda: slurm.states().get(handle, "CANCELLED") == "CANCELLED")
 
 
 def test_cancel_cancels_what_waits_and_runs(slurm, tmp_path):

@@ -264,13 +264,14 @@ def test_detached_jobs_are_taken_up_by_the_same_command(slurm, project):
     _each_trained_once(project / "store", 2)
 
 
-def test_an_interrupted_driver_leaves_its_jobs(slurm, project):
-    """Ctrl-C once: jobs go on, and the same command takes them up."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_driver_leaves_its_jobs(slurm, project, number):
+    """Jobs go on, and the same command takes them up."""
     with slurm.closed():
         driver = sweep(project)
         slurm.until("both wait", lambda: len(handles(project / "store")) == 2)
         time.sleep(1)
-        driver.send_signal(signal.SIGINT)
+        driver.send_signal(number)
         status, said = ends(driver, 30)
         assert status == 130, said
         waiting = [job for job, state in slurm.states().items() if state == "PENDING"]
@@ -280,6 +281,23 @@ def test_an_interrupted_driver_leaves_its_jobs(slurm, project):
     status, said = ends(driver)
     assert status == 0, said
     assert len(results(project / "store")) == 4
+    _each_trained_once(project / "store", 2)
+
+
+def test_a_driver_asked_to_stop_cancels_what_waits(slurm, project):
+    with slurm.closed():
+        driver = sweep(project)
+        slurm.until("both wait", lambda: len(handles(project / "store")) == 2)
+        asked = [LLT, "cancel", "one", "--store", project / "store"]
+        subprocess.run(asked, check=True, capture_output=True)
+        status, said = ends(driver, 30)
+        assert status == 130, said
+        assert "dropped 2 jobs that had not begun" in said
+        assert "PENDING" not in slurm.states().values()
+        assert handles(project / "store") == {}
+    status, said = ends(sweep(project))
+    assert status == 0, said
+    assert failures(project / "store") == {}
     _each_trained_once(project / "store", 2)
 
 

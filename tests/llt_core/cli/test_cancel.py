@@ -25,85 +25,11 @@ field = "train.epochs"
 values = [100000, 100001]
 """
 
-DETACHED = '''
-import json
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
-from llt_core.interfaces import Executor, Outcome, parameter
-
-RUN = """
-import json, sys
-from pathlib import Path
-from llt_core.interfaces.executor import Job, perform
-file = Path(sys.argv[1])
-perform(Job(**json.loads(file.read_text())), lambda progress: None)
-file.with_suffix(".over").touch()
-"""
-
-
-class Detached(Executor):
-    """Each job is a process of its own that nobody waits for; its number is its handle."""
-
-    summary = "Processes that outlive the driver"
-    outlives_driver = True
-    cells: int = parameter(1, ge=1, description="jobs at once")
-
-    def start(self, workspace):
-        workspace.mkdir(parents=True, exist_ok=True)
-        object.__setattr__(self, "_workspace", workspace)
-        object.__setattr__(self, "_jobs", {})
-
-    def capacity(self):
-        return self.cells
-
-    def submit(self, job, report):
-        file = self._workspace / f"{job.id}.json"
-        file.write_text(json.dumps({"id": job.id, "entry": job.entry, "payload": job.payload}))
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        line = [sys.executable, "-c", RUN, str(file)]
-        started = subprocess.Popen(line, start_new_session=True, **quiet)
-        self._jobs[job.id] = str(started.pid)
-
-    def poll(self, timeout=None):
-        over = [job for job in self._jobs if (self._workspace / f"{job}.over").exists()]
-        return [Outcome(job, result={}) for job in over if self._jobs.pop(job)]
-
-    def cancel(self):
-        for handle in self._jobs.values():
-            os.killpg(int(handle), signal.SIGKILL)
-        self._jobs.clear()
-
-    def handles(self):
-        return dict(self._jobs)
-
-    def attach(self, job, handle, report):
-        if not (self._workspace / f"{job.id}.json").exists():
-            return False
-        self._jobs[job.id] = handle
-        return True
-'''
-TOML = """\
-[detached]
-kind = "executor"
-target = "detached_jobs:Detached"
-summary = "Processes that outlive the driver"
-
-[executors.detached]
-cells = 2
-"""
-
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    (tmp_path / "long.toml").write_text(LONG)
-    (tmp_path / "detached_jobs.py").write_text(DETACHED)
-    (tmp_path / "llt.toml").write_text(TOML)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def home(detached):
+    (detached / "long.toml").write_text(LONG)
+    return detached
 
 
 def start(*arguments):
@@ -161,8 +87,10 @@ def test_a_sweep_stops_at_once(home, capsys):
     assert list(read_claims(store.root)) == []
 
 
-def test_jobs_that_outlived_their_driver_are_cancelled(home, capsys):
-    process = start("--executor", "detached", "--detach")
+@pytest.mark.parametrize("options", ["", ":folder=jobs"])
+def test_jobs_that_outlived_their_driver_are_cancelled(home, capsys, options):
+    """Also those of an executor whose options were on the command line alone."""
+    process = start("--executor", f"detached{options}", "--detach")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     store = store_of(home)

@@ -78,8 +78,9 @@ def test_one_object_a_line(sweep, capsys):
     with JsonLines() as listener:
         sweep(listener)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["planned", "summary"]
-    assert lines[1]["cells"]["cached"] == 7
+    assert [line["event"] for line in lines] == ["planned", *["failed"] * 3, "summary"]
+    assert {line["origin"] for line in lines[1:-1]} == {"blocked"}
+    assert lines[-1]["cells"] == {"new": 0, "cached": 7, "failed": 0, "blocked": 3}
 
 
 def test_progress_of_one_cell_at_most_once_a_second(plan, capsys, monkeypatch):

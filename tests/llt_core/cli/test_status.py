@@ -17,12 +17,10 @@ from rich.console import Console
 import llt_core
 from llt_core.cli.main import main
 from llt_core.cli.status_text import drawn
-from llt_core.spec import SweepSpec
 from llt_core.store import Store
 from llt_core.store.claims import Claims
 from llt_core.store.drivers import Driver
-from llt_core.store.sweeps import SweepPoint, SweepRecord, recall, remember
-from llt_core.sweep.reads import with_reads
+from llt_core.store.sweeps import SweepPoint, SweepRecord, remember
 
 GRID = {
     "name": "grid",
@@ -90,22 +88,6 @@ def test_what_diverged_is_a_result_and_what_failed_is_not(told, made):
     before = sorted(path for path in made.rglob("*") if path.name != "index.sqlite")
     told()
     assert sorted(path for path in made.rglob("*") if path.name != "index.sqlite") == before
-
-
-def test_a_file_that_does_not_say_what_is_read_is_planned_anew(made, tmp_path):
-    remembered = recall(Store(made), "grid")
-    spec = SweepSpec.of(**GRID)
-    old = remembered.model_copy(
-        update={"points": tuple(p.model_copy(update={"reads": ()}) for p in remembered.points)}
-    )
-    assert old.reads == {}
-    known = with_reads(old, tmp_path)
-    assert [p.reads for p in known.points] == [((0,), (1,), (0, 1))] * 3
-    assert set(known.reads) == set(remembered.measures)
-    assert with_reads(known, tmp_path) is known
-    gone = old.model_copy(update={"spec": {"base": {"task": {"name": "no_such"}}}})
-    assert with_reads(gone, tmp_path) is gone
-    assert spec.name == "grid"
 
 
 def test_watching_what_is_over_tells_it_once(told):

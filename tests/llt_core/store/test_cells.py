@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from llt_core.store import Failure, Store
+from llt_core.store import Failure, Store, processes
 from llt_core.store.cells import RECORD_FILE, StoreError
 
 COMMITTER = """
@@ -381,10 +381,60 @@ def test_clean_leaves_the_living_and_other_machines_alone(tmp_path, record):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     with store.staging("aa") as mine:
-        host = mine.name.split(".")[1]
-        (tmp_path / "tmp" / f"bb.{host}.{dead.pid}.xyz").mkdir()
-        (tmp_path / "tmp" / f"cc.elsewhere-{host}.{dead.pid}.xyz").mkdir()
+        _, place, process, _ = mine.name.split(".")
+        (tmp_path / "tmp" / f"bb.{place}.{dead.pid}-17.xyz").mkdir()
+        (tmp_path / "tmp" / f"cc.elsewhere.{dead.pid}-17.xyz").mkdir()
+        since = process.partition("-")[2]
+        (tmp_path / "tmp" / f"dd.{place}.{os.getpid()}-{int(since) - 1}.xyz").mkdir()
         (tmp_path / "tmp" / "notes").mkdir()
-        assert store.clean() == 1
+        assert store.clean() == 2, "one dead, and one whose number was given again"
         left = sorted(path.name.split(".")[0] for path in (tmp_path / "tmp").iterdir())
         assert left == ["aa", "cc", "notes"]
+
+
+def test_containers_of_one_name_leave_each_other_alone(tmp_path, monkeypatch):
+    """They share host names and the numbers of processes, not the processes."""
+    store = Store(tmp_path)
+    with store.staging("aa") as mine:
+        dead = mine.with_name(mine.name.replace(str(os.getpid()), "999999999"))
+        dead.mkdir()
+        processes._place_mark.cache_clear()
+        monkeypatch.setattr(processes, "place", lambda: "another container")
+        try:
+            assert store.clean() == 0
+        finally:
+            monkeypatch.undo()
+            processes._place_mark.cache_clear()
+        assert store.clean() == 1
+        assert mine.exists()
+
+
+STARVED = """
+import os, resource, sys
+from llt_core.store import Store
+from llt_core.store.cells import StoreError
+store = Store(sys.argv[1])
+assert store.read(sys.argv[2]) is not None
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1,) * 2)
+try:
+    store.read(sys.argv[2])
+except StoreError as error:
+    print(str(error))
+"""
+
+
+def test_a_record_that_cannot_be_read_just_now_stays(tmp_path, record):
+    store = Store(tmp_path)
+    put(store, record(1))
+    line = [sys.executable, "-c", STARVED, str(tmp_path), record(1).digest]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "a result cannot be read: Too many open files" in done.stdout
+    assert record(1).digest in store
+    assert not (tmp_path / "broken").exists()
+
+
+def test_a_folder_in_place_of_a_record_is_set_aside(tmp_path, record):
+    store = Store(tmp_path)
+    (store.path(record(1).digest) / RECORD_FILE).mkdir(parents=True)
+    assert store.read(record(1).digest) is None
+    assert not store.path(record(1).digest).exists()

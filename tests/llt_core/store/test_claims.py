@@ -210,6 +210,35 @@ def test_an_unreadable_claim_does_not_hold_a_cell_for_ever(store, monkeypatch):
         assert claims.take(CELL) is None
 
 
+def test_a_claim_whose_answer_was_lost_is_no_stranger(store, monkeypatch):
+    """A file server may make the link and lose the answer, or fail to remove the file."""
+    link = os.link
+
+    def lost(source, target):
+        link(source, target)
+        raise FileExistsError
+
+    with Driver(store) as driver, Driver(store) as other:
+        monkeypatch.setattr(os, "link", lost)
+        claims = Claims(store, driver)
+        assert claims.take(CELL) is None
+        monkeypatch.undo()
+        assert Claims(store, other).take(CELL).driver == driver.token
+        claims.leave(CELL)
+        assert claims.take(CELL) is None
+        claims.release(CELL)
+        assert Claims(store, other).take(CELL) is None
+
+
+def test_a_stray_file_is_no_claim(store):
+    (store.root / "claims").mkdir()
+    (store.root / "claims" / CELL).write_text("left by a copying program")
+    with Driver(store) as driver:
+        claims = Claims(store, driver)
+        assert claims.orphans() == {}
+        assert claims.take(CELL) is None
+
+
 def test_a_driver_can_be_asked_to_stop(store):
     with Driver(store) as driver:
         assert driver.asked_to_stop == ""

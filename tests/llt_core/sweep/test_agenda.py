@@ -68,9 +68,19 @@ def test_what_others_compute_comes_back_when_it_is_asked_for(plan):
     agenda = Agenda(plan, {plan.trains[0].digest})
     (first,) = agenda.next()
     agenda.later(first)
-    assert (agenda.next(), agenda.held) == (None, 1)
+    assert (agenda.next(), agenda.held) == (None, (first,))
     agenda.reconsider()
-    assert (agenda.next(), agenda.held) == ([first], 0)
+    assert (agenda.next(), agenda.held) == ([first], ())
+
+
+def test_what_is_taken_over_with_its_job_does_not_come_back(plan):
+    agenda = Agenda(plan, {t.digest for t in plan.trains[:2]})
+    one, two = (agenda.next()[0] for _ in range(2))
+    agenda.later(one)
+    agenda.later(two)
+    assert agenda.release({one.digest, "other"}) == [one]
+    agenda.reconsider()
+    assert (agenda.next(), agenda.next()) == ([two], None)
 
 
 def test_a_damaged_model_is_trained_once_for_all_that_read_it(plan):

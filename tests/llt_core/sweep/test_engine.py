@@ -295,8 +295,8 @@ def test_what_dead_processes_left_is_cleared(run, here):
     dead.wait()
     store = Store(here / "store")
     with store.staging("x") as mine:
-        host = mine.name.split(".")[1]
-    left = here / "store" / "tmp" / f"abc.{host}.{dead.pid}.xyz"
+        place = mine.name.split(".")[1]
+    left = here / "store" / "tmp" / f"abc.{place}.{dead.pid}-17.xyz"
     left.mkdir()
     run(["norm"])
     assert leftovers(here) == []

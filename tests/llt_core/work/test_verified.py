@@ -1,15 +1,20 @@
 """A model is verified where it is loaded; a damaged one is set aside, to be trained again."""
 
+import errno
+import os
+
 import pytest
 import torch
 from torch import nn
 
 import llt_core
+from llt_core.errors import RequestError
 from llt_core.interfaces import Job, perform
 from llt_core.interfaces.executor import describe_failure
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec
-from llt_core.store import Store
+from llt_core.store import Store, cells
+from llt_core.store.cells import StoreError
 from llt_core.store.checkpoints import complete
 from llt_core.store.logs import read_log
 from llt_core.sweep import make_plan
@@ -71,7 +76,7 @@ def test_one_other_bit_in_two_models(trained):
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         assert complete(store, store.read(digest)), "its length and header say nothing"
     outcome = measure()
-    assert outcome.failure == "request"
+    assert outcome.failure == "damaged"
     assert "the file of a trained model is damaged" in outcome.message
     assert "run the same command again: it trains this model anew" in outcome.message
     for digest in digests:
@@ -91,7 +96,7 @@ def test_a_model_that_is_gone(trained):
     store, digests, measure, _ = trained
     store.set_aside(digests[1])
     outcome = measure()
-    assert outcome.failure == "request"
+    assert outcome.failure == "damaged"
     assert f"the trained model {digests[1]} is gone" in outcome.message
     assert store.read(digests[0]) is not None
 
@@ -152,10 +157,26 @@ def test_memory_is_given_back_after_running_out(monkeypatch):
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
         (RuntimeError("shapes do not match"), "code"),
+        (RequestError("no such split"), "request"),
+        (DamagedModelError("the model is damaged"), "damaged"),
     ],
 )
-def test_running_out_of_memory_has_a_kind_of_its_own(error, kind):
+def test_each_cause_has_its_kind(error, kind):
     assert describe_failure(error)["failure"] == kind
+
+
+@pytest.mark.parametrize(("code", "kind"), [(errno.EDQUOT, "storage"), (errno.EACCES, "request")])
+def test_a_store_without_room_is_no_wrong_request(tmp_path, monkeypatch, code, kind):
+    def refuse(**keys):
+        raise OSError(code, os.strerror(code))
+
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(cells.tempfile, "mkdtemp", refuse)
+    with pytest.raises(StoreError) as caught, store.staging("ab"):
+        pass
+    told = describe_failure(caught.value)
+    assert told["failure"] == kind
+    assert os.strerror(code) in told["message"]
 
 
 def test_running_out_of_memory_on_the_cpu():
