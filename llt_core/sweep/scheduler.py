@@ -101,7 +101,7 @@ class Scheduler:
                 self.claims.leave(planned.digest)
         self.left = True
         if self._named:
-            count = f"{len(self._named)} job{'' if len(self._named) == 1 else 's'}"
+            count = _jobs(len(self._named))
             self.listener.noted(f"leaving {count} to go on; the same command takes them up")
 
     def _look_around(self) -> None:
@@ -136,7 +136,7 @@ class Scheduler:
                 self.driver.running.pop(planned.digest, None)
                 self.claims.release(planned.digest)
         if dropped:
-            self.listener.noted(f"dropped {len(dropped)} jobs that had not begun")
+            self.listener.noted(f"dropped {_jobs(len(dropped))} that had not begun")
 
     def _take_up_held(self) -> None:
         """Take over the jobs of held cells whose driver has died since this one started."""
@@ -238,3 +238,7 @@ class Scheduler:
                 with self.outcomes.disk():
                     for planned in self.running[job]:
                         self.claims.name(planned.digest, handle)
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"

@@ -198,7 +198,7 @@ def test_asked_to_finish_it_drops_what_has_not_begun(sweep, detached, tidy):
     listener = Notes(started=ask)
     with pytest.raises(KeyboardInterrupt):
         sweep("detached:gate=1", train=LONG, listener=listener)
-    assert "dropped 1 jobs that had not begun" in listener.texts
+    assert "dropped 1 job that had not begun" in listener.texts
     assert len(list(read_claims(store.root))) == 1
 
 
