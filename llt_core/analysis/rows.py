@@ -1,7 +1,8 @@
 """Long tables: one row a measurement, as ``llt export`` writes them, made into one row a cell.
 
 A row says what was measured (``name``, ``value``, ``standard_error``, ``unit``, ``status``), on
-which models (``seeds``: ``0`` for one, ``0+1`` for a pair), and of which composition.
+which models (``seeds``: ``0`` for one, ``0+1`` for a pair), and of which composition. A row
+without seeds is a mean of ``n`` measurements, over ``models`` models.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from statistics import fmean
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from llt_core.analysis.means import jackknife
 from llt_core.analysis.table import Axis, AxisKind, CellTable, Column, Sample
@@ -25,6 +27,7 @@ NEEDED = ("name", "value")
 MEASURED = frozenset({
     "metric", "name", "value", "standard_error", "unit", "n", "counted", "status", "seconds",
     "finished", "device", "data_fingerprint", "data_verified", "digest", "seeds", "origin",
+    "models",
 })  # fmt: skip
 """Columns that describe the measurement, not the composition."""
 
@@ -36,6 +39,7 @@ class _Taken:
     unit: str = ""
     samples: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
 
@@ -87,7 +91,7 @@ def cells_of(
         ),
         {quantity: _column(quantity, found, known, places) for quantity, found in taken.items()},
         origin=origin,
-        models=np.array([len(models[key]) for key in known], dtype=np.int64),
+        models=_model_counts(rows, fields, known, models),
         facts=_constant(rows, fields),
     )
 
@@ -156,6 +160,7 @@ def _take(taken: _Taken, row: Row) -> None:
         models = tuple(str(row["seeds"]).split("+")) if row.get("seeds") not in (None, "") else ()
         taken.samples.append((models, value))
         taken.errors.append(_float(row.get("standard_error")))
+        taken.counts.append(1 if models else int(row.get("n") or 1))
     else:
         taken.lost.append(str(row.get("status") or "not_finite"))
 
@@ -172,6 +177,21 @@ def _models(taken: Mapping[str, Mapping[Key, _Taken]], key: Key) -> list[str]:
     return sorted(found, key=_order)
 
 
+def _model_counts(
+    rows: Sequence[Row],
+    fields: Sequence[str],
+    known: Mapping[Key, str],
+    models: Mapping[Key, Sequence[str]],
+) -> npt.NDArray[np.int64]:
+    """Return how many models each cell has; where rows are means, they say it themselves."""
+    counts = {key: len(models[key]) for key in known}
+    for row in rows:
+        key = tuple(row.get(f) for f in fields)
+        if row.get("models") and key in counts:
+            counts[key] = int(row["models"])
+    return np.array(list(counts.values()), dtype=np.int64)
+
+
 def _column(
     name: str,
     found: Mapping[Key, _Taken],
@@ -183,7 +203,7 @@ def _column(
         taken = found.get(key, _Taken())
         values.append(fmean(v for _, v in taken.samples) if taken.samples else math.nan)
         errors.append(_error(taken))
-        counts.append(len(taken.samples))
+        counts.append(sum(taken.counts))
         reasons.append("" if taken.samples else ", ".join(dict.fromkeys(taken.lost)) or missing)
         samples.append(
             tuple(Sample(tuple(places[key][m] for m in read), v) for read, v in taken.samples)
@@ -201,11 +221,13 @@ def _column(
 
 
 def _error(taken: _Taken) -> float:
-    """Return the standard error of the mean; of a single measurement, its own."""
-    if len(taken.samples) == 1:
-        return taken.errors[0]
+    """Return the standard error of the mean over models; of what is a mean already, its own.
+
+    That of a single model or pair is unknown: how sure one measurement is says nothing of how
+    much models differ.
+    """
     if any(not read for read, _ in taken.samples):
-        return math.nan
+        return taken.errors[0] if len(taken.samples) == 1 else math.nan
     error = jackknife(taken.samples)
     return math.nan if error is None else error
 
