@@ -1,0 +1,59 @@
+"""``llt import table``: any flat table, kept in the store under a name."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import rich_click as click
+
+from llt_core.cli.options import store_option
+from llt_core.locations import store_root
+from llt_core.store import Store
+
+
+@click.command("table")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--map",
+    "assignments",
+    multiple=True,
+    metavar="COLUMN=NAME[:WORD]",
+    help="What a column is: FIELD:load, FIELD:temperature, QUANTITY:log, …; - leaves it out",
+)
+@click.option("--name", metavar="NAME", help="What to call it  [dim](default: FILE)[/]")
+@store_option
+def command(file: str, assignments: tuple[str, ...], name: str | None, store: str | None) -> int:
+    """Keep a table with one row a cell in the store, as if it had been measured here.
+
+    Headings such as width, batch_size, test_acc, train_loss_mean, log_trace or mc_train_err are
+    known; --map says what others are. A varied field is FIELD:load, FIELD:temperature or
+    FIELD:axis, by its name in sweep files. A quantity is called as llt list-plugins does; log,
+    log10, fraction, percent or tenths undo what was done to its numbers, std and standard_error
+    are errors of it. Other columns of numbers keep their names.
+
+    \b
+    [bold]Examples:[/]
+      llt import table results.csv
+      llt import table results.csv --name other-lab --map k=architecture.width:load
+      llt import table results.csv --map acc=test_accuracy:fraction --map h=hessian_trace:log
+    """
+    from llt_core.analysis import classify
+    from llt_core.analysis.headings import parse_mapping
+    from llt_core.store.tables import as_rows, keep_table, read_table
+
+    path = Path(file)
+    table = read_table(path, parse_mapping(assignments))
+    called = name or path.stem
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    kinds = {axis.name: axis.kind for axis in table.axes}
+    origin = f"imported from {path.name} (SHA-256 {digest[:16]})"
+    keep_table(Store(store_root(store)), called, as_rows(table), kinds=kinds, origin=origin)
+    axes = ", ".join(f"{axis.name} ({len(axis.levels)})" for axis in table.axes)
+    print(f"{called}: {len(table)} cells over {axes}")
+    print(f"quantities: {', '.join(table.columns)}")
+    left = classify(table).counts["undetermined"]
+    if left:
+        print(f"{left} cells lack what tells their phase")
+    print(f"next: llt phases {called}")
+    return 0
