@@ -98,17 +98,26 @@ def cells_of(
 
 def find_axes(rows: Sequence[Row]) -> list[str]:
     """Return the fields of the composition that tell cells apart, each only if it adds to it."""
-    fields = [f for f in dict.fromkeys(f for row in rows for f in row) if not _describes(f)]
+    return apart(rows, [f for f in dict.fromkeys(f for r in rows for f in r) if not _describes(f)])
+
+
+def apart(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
+    """Return those of ``fields`` that tell rows apart: not what follows from others before it.
+
+    >>> rows = [{"width": w, "twice": 2 * w, "batch": b} for w in (1, 2) for b in (16, 32)]
+    >>> apart(rows, ["width", "twice", "batch"])
+    ['width', 'batch']
+    """
     found: list[str] = []
-    apart = 1
+    most = 1
     for name in fields:
         if len({row.get(name) for row in rows} - {None}) < 2:
             continue
         keys = {tuple(row.get(f) for f in (*found, name)) for row in rows}
         whole = len({key for key in keys if None not in key})
-        if whole > apart:
+        if whole > most:
             found.append(name)
-            apart = whole
+            most = whole
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from llt_core.analysis.rows import Key, cells_of
+from llt_core.analysis.rows import Key, apart, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.store.cells import Store
 from llt_core.store.index import records
@@ -32,14 +32,16 @@ def sweep_table(store: Store, name: str) -> CellTable:
     glance = Glance(store)
     glance.again()
     states = glance.states(sweep, running(store))
+    values = [point_values(point) for point in sweep.points]
+    # Of fields that vary together (data and epochs, say) the first one is the axis.
+    axes = apart(values, sweep.fields) or list(sweep.fields[:1])
     cells: dict[Key, str] = {}
-    for point in sweep.points:
-        values = point_values(point)
-        cells[tuple(values[field] for field in sweep.fields)] = _missing(point, states)
+    for point, found in zip(sweep.points, values, strict=True):
+        cells[tuple(found[field] for field in axes)] = _missing(point, states)
     wanted = set(sweep.measures)
     rows = sweep_rows(sweep, (r for r in records(store) if r.digest in wanted))
     origin = _origin(sweep, rows)
-    return cells_of(rows, name, axes=sweep.fields, kinds=sweep.kinds, origin=origin, cells=cells)
+    return cells_of(rows, name, axes=axes, kinds=sweep.kinds, origin=origin, cells=cells)
 
 
 def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:

@@ -73,6 +73,17 @@ def test_a_sweep_is_a_table(swept):
     assert classify(table).counts["undetermined"] == 3
 
 
+def test_of_fields_that_vary_together_the_first_is_the_axis(tmp_path):
+    """And a sweep without a grid has one point."""
+    store = tmp_path / "store"
+    keys = {"task": "digits", "architecture": "mlp:depth=1,width=4", "metrics": ["train_loss"]}
+    pair = {"fields": ["train.batch_size", "train.epochs"], "values": [[64, 1], [128, 2]]}
+    llt_core.sweep(**keys, axes={"temperature": pair}, name="both", store=store, executor="inline")
+    table = open_table("both", Store(store))
+    assert [(axis.name, axis.values) for axis in table.axes] == [("train.batch_size", (64, 128))]
+    assert np.isfinite(table.column("train_loss").values).all()
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_what_is_exported_reads_the_same(swept, tmp_path, form):
     store, result = swept
