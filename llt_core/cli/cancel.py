@@ -13,7 +13,7 @@ from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.claims import Claims
 from llt_core.store.drivers import DEAD_AFTER, Driver, ask_to_stop
-from llt_core.store.states import live_drivers, running
+from llt_core.store.states import Running, live_drivers, running
 from llt_core.store.sweeps import SweepRecord, recall
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def command(sweep: str, now: bool, store: str | None) -> int:
       llt cancel quickstart --now
     """
     opened = Store(store_root(store), create=False)
+    before = _orphans(opened)
     live = [driver for driver in live_drivers(opened) if driver.sweep == sweep]
     for driver in live:
         ask_to_stop(opened, driver.token, "now" if now else "finish")
@@ -50,33 +51,35 @@ def command(sweep: str, now: bool, store: str | None) -> int:
         if live:  # whose jobs they are, nobody else can tell
             return 0
         raise
-    stopped = _stop_orphans(opened, record)
+    mine = {*record.models, *record.measures}
+    # What a driver that was asked just now leaves to finish is not to be cancelled.
+    orphans = [o for o in (_orphans(opened) if now else before) if o.digest in mine]
+    stopped = sum(
+        _stop_jobs(opened, record, name, [o for o in orphans if o.executor == name])
+        for name in sorted({o.executor for o in orphans})
+    )
     if not live and not stopped:
         print(f"nothing of {sweep} is running")
     return 0
 
 
-def _stop_orphans(store: Store, sweep: SweepRecord) -> int:
-    """Cancel the jobs that the sweep's dead drivers left; return how many cells these had."""
-    mine = {*sweep.models, *sweep.measures}
-    names = {
-        cell.executor
-        for digest, cell in running(store).items()
-        if cell.driver is None and digest in mine
-    }
-    return sum(_stop_jobs(store, sweep, name, mine) for name in sorted(names))
+def _orphans(store: Store) -> list[Running]:
+    """Return the cells of jobs whose drivers seem gone."""
+    return [cell for cell in running(store).values() if cell.driver is None]
 
 
-def _stop_jobs(store: Store, sweep: SweepRecord, name: str, mine: set[str]) -> int:
+def _stop_jobs(store: Store, sweep: SweepRecord, name: str, orphans: list[Running]) -> int:
+    """Cancel the jobs of one executor that dead drivers left; return how many cells these had."""
     from llt_core.interfaces import Job
 
     executor = _executor(sweep, name)
     cells = 0
     with Driver(store, sweep=sweep.name, executor=name, command="llt cancel") as driver:
-        claims = Claims(store, driver, name)
+        claims = Claims(store, driver, name, lasting=True)
+        claims.leave_all()  # until the jobs are over, whatever happens here
         try:
             executor.reconnect(store.root / "executors" / name)
-            for handle, digests in _adopted(claims, store, name, mine).items():
+            for handle, digests in _adopted(claims, orphans).items():
                 # A job is called by its first cell, and only its driver knew which that is.
                 jobs = (Job(digest, "", {}) for digest in digests)
                 known = any(executor.attach(job, handle, lambda progress: None) for job in jobs)
@@ -87,30 +90,29 @@ def _stop_jobs(store: Store, sweep: SweepRecord, name: str, mine: set[str]) -> i
                 count = f"{len(digests)} cell{'' if len(digests) == 1 else 's'}"
                 print(f"cancelling the job {handle} of {name} ({count})", flush=True)
             executor.cancel()
+            for cell in orphans:
+                claims.release(cell.digest)
         finally:
             executor.close()
-            claims.release_all()
     return cells
 
 
-def _adopted(claims: Claims, store: Store, name: str, mine: set[str]) -> dict[str, list[str]]:
+def _adopted(claims: Claims, orphans: list[Running]) -> dict[str, list[str]]:
     """Take the claims of dead drivers over, by handle.
 
     A driver on another machine counts as dead once its file was watched for a while in vain.
     """
+    left = {(cell.handle, cell.digest) for cell in orphans}
     found: dict[str, list[str]] = {}
     end = time.monotonic() + DEAD_AFTER + 5
     told = False
     while True:
-        for handle, digests in claims.orphans().items():
-            for digest in mine.intersection(digests):
-                if claims.adopt(digest, handle):
-                    found.setdefault(handle, []).append(digest)
-        left = [
-            digest
-            for digest, cell in running(store).items()
-            if cell.driver is None and cell.executor == name and digest in mine
-        ]
+        theirs = {(handle, d) for handle, digests in claims.orphans().items() for d in digests}
+        for handle, digest in sorted(left & theirs):
+            if claims.adopt(digest, handle):
+                found.setdefault(handle, []).append(digest)
+                left.remove((handle, digest))
+        left &= claims.named()
         if not left or time.monotonic() > end:
             return found
         if not told:

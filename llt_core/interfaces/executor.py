@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from llt_core.errors import LltError
 from llt_core.interfaces.component import Component
@@ -179,13 +179,18 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     """
     if isinstance(error, LltError):
         kind = _cause(error.__cause__) if isinstance(error.__cause__, OSError) else "code"
-        failure = "storage" if kind == "storage" else error.failure
+        failure = "storage" if kind == "storage" else known_kind(error.failure, "request")
         return {"failure": failure, "message": str(error), "traceback": ""}
     return {
         "failure": _cause(error),
         "message": f"{type(error).__name__}: {error}",
         "traceback": traceback.format_exc(),
     }
+
+
+def known_kind(kind: str | None, otherwise: FailureKind) -> FailureKind:
+    """Return ``kind`` if it is one, whatever a stranger's code calls its failures."""
+    return next((known for known in get_args(FailureKind) if known == kind), otherwise)
 
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")

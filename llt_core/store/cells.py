@@ -37,6 +37,8 @@ from llt_core.store import processes
 from llt_core.store.records import Failure, Record
 
 STORE_FORMAT = 1
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # asked once: it can only be asked by setting it, for all threads
 RECORD_FILE = "record.json"
 
 
@@ -104,9 +106,8 @@ class Store:
     def read(self, digest: str) -> Record | None:
         """Return the record of a cell, or None when there is none.
 
-        A record that makes no sense, or that the disk does not give back, is moved to
-        ``broken/`` and counts as absent, so that the cell is computed again instead of stopping
-        everything.
+        A record that makes no sense is moved to ``broken/`` and counts as absent, so that the
+        cell is computed again instead of stopping everything.
 
         Raises
         ------
@@ -119,19 +120,11 @@ class Store:
             return Record.model_validate_json(_read(path))
         except FileNotFoundError:
             return None
-        except ValidationError:
+        except (ValidationError, IsADirectoryError, NotADirectoryError):
             self.set_aside(digest)
             return None
         except OSError as error:
-            if error.errno not in (errno.EIO, errno.EISDIR, errno.ENOTDIR):
-                raise StoreError(
-                    f"a result cannot be read: {error.strerror or error}",
-                    where=str(path),
-                    expected="a file that can be read",
-                    next_step="the same command again, once it can",
-                ) from error
-            self.set_aside(digest)
-            return None
+            raise cannot_read(path, error) from error
 
     def set_aside(self, digest: str) -> None:
         """Move an unusable cell to ``broken/``, where a person can look at it.
@@ -263,6 +256,16 @@ def cannot_write(where: Path, error: OSError) -> StoreError:
     )
 
 
+def cannot_read(where: Path, error: OSError) -> StoreError:
+    """Return what to raise where a result is there and cannot be read just now."""
+    return StoreError(
+        f"a result cannot be read: {error.strerror or error}",
+        where=str(where),
+        expected="a file that can be read",
+        next_step="the same command again, once it can; or delete it, to have it computed again",
+    )
+
+
 def _read(path: Path) -> bytes:
     """Read a file, once more if it was replaced on a file server while it was opened."""
     try:
@@ -303,9 +306,7 @@ def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
 
 def _permissions(wanted: int) -> int:
     """Return ``wanted`` less the user's umask: temporary files are private, results are not."""
-    umask = os.umask(0)
-    os.umask(umask)
-    return wanted & ~umask
+    return wanted & ~_UMASK
 
 
 def _sync(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llt_core.store.cells import Store
+from llt_core.store.cells import Store, cannot_read
 from llt_core.store.records import Record
 
 _LENGTH = 8
@@ -21,14 +21,21 @@ def complete(store: Store, record: Record) -> bool:
     True for a record without one. A file that was cut off, or emptied, or is of another kind is
     noticed here, at the cost of reading its header; one that has its length and other bytes is
     noticed where it is loaded, by the digest of all of it.
+
+    Raises
+    ------
+    StoreError
+        It is there and cannot be read just now.
     """
     if record.checkpoint is None:
         return True
     file = store.path(record.digest) / record.checkpoint.file
     try:
         return file.stat().st_size == expected_size(file)
-    except (OSError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError):
         return False
+    except OSError as error:
+        raise cannot_read(file, error) from error
 
 
 def expected_size(file: Path) -> int:

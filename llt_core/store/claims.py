@@ -28,7 +28,8 @@ class Claim(BaseModel):
     """Who holds a cell.
 
     ``handle`` names a job that goes on without its driver, to the ``executor`` that runs it;
-    empty for one that ends with the driver.
+    empty for one that ends with the driver. A ``lasting`` one may have been passed on before it
+    could be named: whoever takes its cell over looks for a job first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +37,7 @@ class Claim(BaseModel):
     driver: str
     executor: str = ""
     handle: str = ""
+    lasting: bool = False
 
 
 @dataclass
@@ -62,12 +64,15 @@ class _Found:
 class Claims:
     """The claims of one driver on the cells of a store."""
 
-    def __init__(self, store: Store, driver: Driver, executor: str = "") -> None:
+    def __init__(
+        self, store: Store, driver: Driver, executor: str = "", *, lasting: bool = False
+    ) -> None:
         self.executor = executor
         self._root = store.root / "claims"
-        self._claim = Claim(driver=driver.token, executor=executor)
+        self._claim = Claim(driver=driver.token, executor=executor, lasting=lasting)
         self._liveness = Liveness(store)
         self._mine: dict[str, int] = {}
+        self._left = False
 
     def take(self, digest: str) -> Claim | None:
         """Claim a cell. Return None if it is this driver's now, else who holds it."""
@@ -113,7 +118,7 @@ class Claims:
 
     def release_all(self) -> None:
         """Give back every cell, except those whose jobs go on without this driver."""
-        for digest in list(self._mine):
+        for digest in () if self._left else list(self._mine):
             self.release(digest)
 
     def clear(self) -> None:
@@ -121,19 +126,26 @@ class Claims:
         with suppress(OSError):
             for digest, claim in list(read_claims(self._root.parent)):
                 # By taking and giving back: whoever wants the cell meanwhile gets it after.
-                if not self._lives(claim) and self.take(digest) is None:
+                over = not (claim.lasting or self._lives(claim))
+                if over and self.take(digest) is None:
                     self.release(digest)
             self._liveness.clear()
 
     def name(self, digest: str, handle: str) -> None:
         """Note by which handle another driver could take over the job that computes a cell."""
         claim = self._claim.model_copy(update={"handle": handle})
-        path = self._root / digest / str(self._mine[digest])
-        write_whole(path, claim.model_dump_json())
+        number = self._mine.get(digest)
+        with suppress(FileNotFoundError):  # somebody thought this driver dead, and is done
+            if number is not None:
+                write_whole(self._root / digest / str(number), claim.model_dump_json())
 
     def inherited(self, digest: str) -> bool:
         """Whether a cell was taken over from a driver that died."""
         return self._mine.get(digest, 0) > 1
+
+    def leave_all(self) -> None:
+        """Keep every claim when this driver goes: its jobs may go on."""
+        self._left = True
 
     def leave(self, digest: str) -> None:
         """Keep a claim when this driver goes: its job goes on."""
@@ -147,24 +159,36 @@ class Claims:
     def all_orphans(self) -> dict[tuple[str, str], list[str]]:
         """Return the digests of jobs of dead drivers, by the executor and the handle."""
         found: dict[tuple[str, str], list[str]] = {}
+        alive = {self._claim.driver: False}  # one of its own that it does not know is no one's
         for digest, claim in read_claims(self._root.parent):
-            if digest in self._mine or not claim.handle or self._liveness.alive(claim.driver):
+            if digest in self._mine or not claim.handle:
+                continue
+            if claim.driver not in alive:
+                alive[claim.driver] = self._liveness.alive(claim.driver)
+            if alive[claim.driver]:
                 continue
             found.setdefault((claim.executor, claim.handle), []).append(digest)
         return found
+
+    def named(self) -> set[tuple[str, str]]:
+        """Return the handle and the digest of every claim that has a handle."""
+        return {(c.handle, digest) for digest, c in read_claims(self._root.parent) if c.handle}
 
     def adopt(self, digest: str, handle: str) -> bool:
         """Take the claim of a dead driver over, with the job it names; whether that worked."""
         folder = self._root / digest
         found = _Found.of(folder)
         last = found.last()
-        if last is None or last.handle != handle or self._liveness.alive(last.driver):
+        if last is None or last.handle != handle:
             return False
-        number = max(found.claims) + 1
-        if not self._make(folder, number):
-            return False
+        number = max(found.claims)
+        if not self._is_mine(last):
+            if self._liveness.alive(last.driver):
+                return False
+            number += 1
+            if not self._make(folder, number, handle):
+                return False
         self._mine[digest] = number
-        self.name(digest, handle)
         return True
 
     def _is_mine(self, claim: Claim | None) -> bool:
@@ -173,14 +197,15 @@ class Claims:
     def _lives(self, claim: Claim) -> bool:
         return bool(claim.handle) or self._liveness.alive(claim.driver)
 
-    def _make(self, folder: Path, number: int) -> bool:
+    def _make(self, folder: Path, number: int, handle: str = "") -> bool:
         """Write claim ``number`` unless there is one."""
         path = folder / str(number)
         beside = self._root / f".{self._claim.driver}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                beside.write_text(self._claim.model_dump_json(), encoding="utf-8")
+                claim = self._claim.model_copy(update={"handle": handle})
+                beside.write_text(claim.model_dump_json(), encoding="utf-8")
                 _link(beside, path)
             finally:
                 beside.unlink(missing_ok=True)

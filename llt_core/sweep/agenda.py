@@ -25,6 +25,7 @@ class Agenda:
         self._pending: list[tuple[list[PlannedCell], set[str]]] = []
         self._readers: dict[str, list[int]] = {}
         self._held: list[PlannedCell] = []
+        self._reconsidered: deque[PlannedCell] = deque()
         measures = [m for m in plan.measures if m.digest in todo and m.digest not in running]
         for group in _groups(measures):
             self._after(group, {digest for digest in models_of(*group) if digest in todo})
@@ -33,6 +34,8 @@ class Agenda:
         """Hand out a group, None when nothing can start just now."""
         if self._ready:
             return self._ready.popleft()
+        if self._reconsidered:
+            return [self._reconsidered.popleft()]
         return [self._trains.popleft()] if self._trains else None
 
     def ended(self, digest: str) -> None:
@@ -63,19 +66,20 @@ class Agenda:
 
     def reconsider(self) -> None:
         """Hand out once more what somebody else was computing."""
-        self._ready.extend([planned] for planned in self._held)
+        self._reconsidered.extend(self._held)
         self._held.clear()
 
     def release(self, digests: Container[str]) -> list[PlannedCell]:
         """Give up cells that somebody else was computing: they are taken over, with their job."""
-        released = [planned for planned in self._held if planned.digest in digests]
-        self._held = [planned for planned in self._held if planned.digest not in digests]
+        released = [planned for planned in self.held if planned.digest in digests]
+        self._held = [p for p in self._held if p.digest not in digests]
+        self._reconsidered = deque(p for p in self._reconsidered if p.digest not in digests)
         return released
 
     @property
     def held(self) -> tuple[PlannedCell, ...]:
-        """The cells somebody else is computing."""
-        return tuple(self._held)
+        """The cells somebody else is computing, or was when they were last asked for."""
+        return (*self._held, *self._reconsidered)
 
     def _after(self, group: list[PlannedCell], pending: set[str]) -> None:
         if not pending:

@@ -46,8 +46,8 @@ def pack(store: Store, payload: Mapping[str, Any], models: Iterable[str]) -> dic
             continue
         found = {RECORD_FILE: record.model_dump_json().encode()}
         if record.checkpoint is not None:
-            with suppress(OSError):
-                file = store.path(digest) / record.checkpoint.file
+            file = store.path(digest) / record.checkpoint.file
+            with suppress(FileNotFoundError, IsADirectoryError):
                 found[file.name] = file.read_bytes()
         if _lacks(record, found):
             store.set_aside(digest)

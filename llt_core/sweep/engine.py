@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llt_core.errors import LltError
 from llt_core.interfaces import Executor
 from llt_core.plugins.observers import Observers
 from llt_core.spec import ComputeSettings
@@ -125,7 +124,8 @@ class Engine:
         driver: Driver,
         interrupts: Interrupts,
     ) -> None:
-        claims = Claims(self.store, driver, self.executor_name)
+        lasting = self.executor.outlives_driver
+        claims = Claims(self.store, driver, self.executor_name, lasting=lasting)
         orphans = _adopt(claims, todo)
         adopted = {planned.digest for cells in orphans.values() for planned in cells}
         outcomes = Outcomes(
@@ -150,8 +150,9 @@ class Engine:
             if scheduler.cancelling or not self.executor.outlives_driver:
                 self.executor.cancel()
             else:  # a request to terminate, or a fault of the driver's: no reason to lose work
-                with suppress(OSError, LltError):
-                    scheduler.leave(unsure=True)
+                claims.leave_all()
+                with suppress(Exception):
+                    scheduler.leave()
             raise
         finally:
             claims.release_all()

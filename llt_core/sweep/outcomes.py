@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llt_core.interfaces import FailureKind, Outcome
+from llt_core.interfaces.executor import known_kind
 from llt_core.plugins.observers import Observers
 from llt_core.store import Failure, Store
 from llt_core.store.cells import StoreError
@@ -24,6 +25,8 @@ from llt_core.sweep.results import CellResult, Listener
 
 OUTSIDE: tuple[FailureKind, ...] = ("killed", "timeout", "out_of_memory")
 """Causes of failures outside the code, which are worth a retry."""
+_PASSING: tuple[FailureKind, ...] = (*OUTSIDE, "damaged", "storage")
+"""Failures of another driver's that say nothing of what happens here."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ class Outcomes:
             if answer is None and self._stored(planned):
                 continue  # the job was stopped after it had put this cell into the store
             if answer is None:
-                kind, message = outcome.failure or "killed", outcome.message
+                kind, message = known_kind(outcome.failure, "killed"), outcome.message
                 self._fail(planned, kind, message, outcome.traceback, alone=len(cells) == 1)
             elif "failure" in answer:
-                self._fail(planned, answer["failure"], answer["message"], answer["traceback"])
+                kind = known_kind(answer["failure"], "code")
+                self._fail(planned, kind, answer["message"], answer["traceback"])
             else:
                 self._finish(CellResult(planned, "new", self.store.read(planned.digest)))
 
@@ -110,7 +114,7 @@ class Outcomes:
     def failed_elsewhere(self, planned: PlannedCell, before: int) -> bool:
         """Whether another driver tried a cell in vain, after ``before`` failed attempts."""
         failure = last_failure(self.store, planned.digest)
-        if failure is None or failure.attempt <= before or failure.kind in OUTSIDE:
+        if failure is None or failure.attempt <= before or failure.kind in _PASSING:
             return False
         result = CellResult(planned, "failed", message=failure.message, failure=failure.kind)
         self._finish(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from llt_core.interfaces import Executor, Job, Progress
@@ -42,7 +43,7 @@ class Scheduler:
     _held: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=0.0, init=False)
     _due: bool = field(default=True, init=False)
-    _told: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         known = self.outcomes
@@ -88,15 +89,10 @@ class Scheduler:
             self.outcomes.policy.detach and self.running.keys() == self._named.keys()
         )
 
-    def leave(self, *, unsure: bool = False) -> None:
-        """Let jobs go on alone; those the executor has not passed on yet are dropped.
-
-        Keep their claims, too, where it is ``unsure`` what was passed on: who comes next finds
-        this driver gone, and looks for a job before it submits one.
-        """
+    def leave(self) -> None:
+        """Let jobs go on alone; those the executor has not passed on yet are dropped."""
         self._name_jobs()
-        kept = self.running if unsure else self._named
-        for job in kept:
+        for job in self._named:
             for planned in self.running[job]:
                 self.claims.leave(planned.digest)
         self.left = True
@@ -111,21 +107,26 @@ class Scheduler:
         self._due = False
         if self.driver.asked_to_stop and self.executor.outlives_driver:
             self._withdraw()
-        self._take_up_held()
-        self.agenda.reconsider()
+            self._stop_if_asked()
+        if not self._stopping:
+            with self.outcomes.disk():
+                self._take_up_held()
+            self.agenda.reconsider()
 
     def _hear(self) -> bool:
         """Hear who asks to stop; whether it was time to."""
         if time.monotonic() - self._looked < LOOK_EVERY:
             return False
         self._looked = time.monotonic()
-        asked = self.driver.asked_to_stop
-        if asked == "now":
-            self.cancelling = True
-            raise KeyboardInterrupt
-        if asked and not self.interrupts.asked:
+        self._stop_if_asked()
+        if self.driver.asked_to_stop and not self.interrupts.asked:
             self.interrupts.ask()
         return True
+
+    def _stop_if_asked(self) -> None:
+        if self.driver.asked_to_stop == "now":
+            self.cancelling = True
+            raise KeyboardInterrupt
 
     def _withdraw(self) -> None:
         """Drop the jobs that have not begun: others than those that run are not wanted."""
@@ -141,20 +142,25 @@ class Scheduler:
     def _take_up_held(self) -> None:
         """Take over the jobs of held cells whose driver has died since this one started."""
         held = {planned.digest: planned for planned in self.agenda.held}
-        if not held:
-            return
-        for (executor, handle), digests in self.claims.all_orphans().items():
+        orphans: dict[tuple[str, str], list[str]] = {}
+        with suppress(OSError):  # asked again in a second
+            orphans = self.claims.all_orphans() if held else {}
+        others: dict[str, list[str]] = {}
+        for (executor, handle), digests in orphans.items():
             if held.keys().isdisjoint(digests):
                 continue
             if executor == self.claims.executor and self.executor.outlives_driver:
                 taken = {d for d in digests if d in held and self.claims.adopt(d, handle)}
                 self.take_up({handle: self.agenda.release(taken)} if taken else {})
-            elif (executor, handle) not in self._told:
-                self._told.add((executor, handle))
-                self.listener.noted(
-                    f"waiting for the job {handle} of {executor}, whose driver is gone: "
-                    f"--executor {executor} takes it up, llt cancel ends it"
-                )
+            else:
+                others.setdefault(executor, []).append(handle)
+        for executor in others.keys() - self._told:
+            self._told.add(executor)
+            first, count = others[executor][0], _jobs(len(others[executor]))
+            self.listener.noted(
+                f"waiting for {count} of {executor} without a driver ({first}): "
+                f"--executor {executor} takes them up, llt cancel ends them"
+            )
 
     def _fill(self) -> None:
         """Submit what can start, as far as the executor has room."""
@@ -181,9 +187,13 @@ class Scheduler:
         self.running[job.id] = ready
         for planned in ready:
             self._show(planned.digest)
-        self.listener.started(ready)
-        if not self._attached(job):
-            self.executor.submit(job, self.progress)
+        try:
+            self.listener.started(ready)
+            if not self._attached(job):
+                self.executor.submit(job, self.progress)
+        except OSError:
+            del self.running[job.id]
+            raise
 
     def _attached(self, job: Job) -> bool:
         """Take a job over that a driver submitted and died before it could note its handle."""

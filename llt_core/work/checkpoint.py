@@ -13,6 +13,7 @@ from torch import nn
 
 from llt_core.errors import LltError
 from llt_core.store import Checkpoint
+from llt_core.store.cells import cannot_read
 
 
 class DamagedModelError(LltError):
@@ -71,8 +72,10 @@ def load_checkpoint(
 def _verify(file: Path, sha256: str) -> None:
     try:
         found = _sha256(file)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         found = error.strerror or str(error)
+    except OSError as error:
+        raise cannot_read(file, error) from error
     if found != sha256:
         raise DamagedModelError(
             f"the file of a trained model is damaged ({found})",

@@ -105,13 +105,15 @@ class Slurm(Executor):
         try:
             arrays.try_out(self.batch)
         except SubmissionError as error:
-            self._desk = None
-            raise RequestError(
-                f"Slurm would not take such jobs: {error}",
-                where="parameters of the executor slurm",
-                expected="what this cluster has: sinfo shows its partitions",
-                next_step="llt show slurm",
-            ) from error
+            # A queue that is full of llt's own jobs has room later, and these can be taken up.
+            if not (_is_full(error) and self._started.others()):
+                self._desk = None
+                raise RequestError(
+                    f"Slurm would not take such jobs: {error}",
+                    where="parameters of the executor slurm",
+                    expected="what this cluster has: sinfo shows its partitions",
+                    next_step="llt show slurm",
+                ) from error
         arrays.code = code_copy.take(workspace.absolute() / "code")
         _clean(workspace.absolute(), Queue())
 
@@ -198,6 +200,12 @@ class Slurm(Executor):
             "use_srun": False,  # a job is one process, and srun would not pass on its cores
             "wckey": None,
         }
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether sbatch speaks of a limit on how many jobs one may have submitted."""
+    text = str(error).lower().replace("_", "")
+    return "submit limit" in text or "maxsubmit" in text
 
 
 def _without_false(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class _Waiting:
     jobs: list[tuple[Job, Report]] = field(default_factory=list)
     since: float = 0.0
     again: float = 0.0
+    pause: float = 0.0
     refused_since: float | None = None
 
 
@@ -92,19 +93,17 @@ class Desk:
         """Cancel the jobs that have not begun, and return their ids."""
         dropped = [job.id for job, _ in self._waiting.jobs]
         self._waiting = _Waiting()
+        if not self._tasks:
+            return dropped
         before = self._refresh() or {}
-        pending = {
-            task.name: task
-            for task in self._tasks.values()
-            if task.name in before and before[task.name].word == "PENDING"
-        }
-        self.queue.cancel(pending, waiting=True)
-        after = self._refresh() if pending else None
+        self.queue.cancel([task.name for task in self._tasks.values()], waiting=True)
+        after = self._refresh()
         if after is None:
             return dropped
-        for name, task in pending.items():
-            if name not in after or after[name].word == "CANCELLED":
-                task.batch.drop(task.index, name)
+        for task in list(self._tasks.values()):
+            waited = task.name in before and before[task.name].word == "PENDING"
+            if waited and (task.name not in after or after[task.name].word == "CANCELLED"):
+                task.batch.drop(task.index, task.name)
                 del self._tasks[task.job.id]
                 dropped.append(task.job.id)
         return dropped
@@ -146,26 +145,32 @@ class Desk:
         except SubmissionError as error:
             self._refused(jobs, str(error))
             return
-        self._waiting.refused_since = None
+        self._waiting.refused_since, self._waiting.pause = None, 0.0
         for index, (job, report) in enumerate(jobs):
             self._tasks[job.id] = Task(job, report, batch, index, f"{number}_{index}")
 
     def _refused(self, jobs: list[tuple[Job, Report]], why: str) -> None:
         """Offer an array again a little later; after many minutes, let its jobs fail.
 
-        As long as Slurm has other jobs of this driver, the queue may just be full of them.
+        As long as Slurm has other jobs of llt's, the queue may just be full of them.
         """
         waiting, now = self._waiting, time.monotonic()
         since = waiting.refused_since
-        if since is None or self._tasks:
+        if since is None or self._tasks or self.others():
             since = waiting.refused_since = now
         if now - since < PATIENCE:
             waiting.jobs[:0] = jobs
-            waiting.again = now + min(60.0, 2.0 + (now - since) / 2)
+            waiting.pause = min(60.0, 2.0 + 1.5 * waiting.pause)
+            waiting.again = now + waiting.pause
             return
-        waiting.refused_since = None
+        waiting.refused_since, waiting.pause = None, 0.0
         message = f"Slurm has not taken the job for {PATIENCE / 60:.0f} minutes: {why}"
         self._failed += [Outcome(job.id, failure="killed", message=message) for job, _ in jobs]
+
+    def others(self) -> bool:
+        """Whether Slurm has jobs of this user's that other drivers submitted."""
+        states = (self._recent() or {}).values()
+        return any(state.name.startswith("llt-") and not state.ended for state in states)
 
     # -------------------------------------------------------------- from Slurm
 

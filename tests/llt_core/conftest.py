@@ -62,6 +62,7 @@ class Detached(Executor):
         line = [sys.executable, "-c", RUN, str(file)]
         started = subprocess.Popen(line, start_new_session=True, **quiet)
         self._jobs[job.id] = str(started.pid)
+        file.with_suffix(".pid").write_text(str(started.pid))
 
     def poll(self, timeout=None):
         time.sleep(0.05)
@@ -84,9 +85,10 @@ class Detached(Executor):
         return dict(self._jobs)
 
     def attach(self, job, handle, report):
-        if not (self._workspace / f"{job.id}.json").exists():
+        file = self._workspace / f"{job.id}.pid"
+        if not file.exists():
             return False
-        self._jobs[job.id] = handle
+        self._jobs[job.id] = handle or file.read_text()
         return True
 
 

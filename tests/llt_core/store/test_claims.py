@@ -1,11 +1,13 @@
 """One cell, one driver: whatever dies, and however many want the same at once."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -228,6 +230,59 @@ def test_a_claim_whose_answer_was_lost_is_no_stranger(store, monkeypatch):
         assert claims.take(CELL) is None
         claims.release(CELL)
         assert Claims(store, other).take(CELL) is None
+
+
+@pytest.mark.parametrize("fault", ["no room", "lost answer"])
+def test_a_job_is_adopted_wholly_or_not_at_all(store, holder, monkeypatch, fault):
+    process, _ = holder("17_3")
+    process.kill()
+    process.wait()
+    link = os.link
+
+    def trouble(source, target):
+        if fault == "no room":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        link(source, target)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", trouble)
+    with Driver(store) as driver:
+        claims = Claims(store, driver, "slurm")
+        with suppress(OSError):
+            assert claims.adopt(CELL, "17_3") is False
+        monkeypatch.undo()
+        assert claims.orphans() == {"17_3": [CELL]}
+        assert claims.adopt(CELL, "17_3")
+        assert dict(read_claims(store.root))[CELL].handle == "17_3"
+        assert claims.orphans() == {}
+
+
+def test_what_may_have_been_passed_on_is_not_cleared(store):
+    """Of an executor whose jobs go on: nobody knows yet what its driver called the job."""
+    with Driver(store) as gone:
+        for cell, lasting in ((CELL, True), ("cd" * 32, False)):
+            claims = Claims(store, gone, "slurm", lasting=lasting)
+            assert claims.take(cell) is None
+    with Driver(store) as driver:
+        claims = Claims(store, driver, "slurm", lasting=True)
+        claims.clear()
+        assert [digest for digest, _ in read_claims(store.root)] == [CELL]
+        assert claims.take(CELL) is None
+        assert claims.inherited(CELL)
+
+
+def test_thousands_of_claims_are_looked_through_in_no_time(store):
+    with Driver(store) as other, Driver(store) as driver:
+        theirs = Claims(store, other, "slurm")
+        for number in range(2000):
+            digest = f"{number:064d}"
+            assert theirs.take(digest) is None
+            other.running[digest] = {"label": "x" * 50}
+        other._write()
+        claims = Claims(store, driver, "slurm")
+        start = time.process_time()
+        assert claims.all_orphans() == {}
+        assert time.process_time() - start < 2
 
 
 def test_a_stray_file_is_no_claim(store):

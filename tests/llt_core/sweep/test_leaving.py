@@ -1,19 +1,22 @@
 """Jobs that go on without their driver: left, taken up, waited for, and never in vain."""
 
+import errno
 import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 import llt_core
-from llt_core.store import Store, drivers
-from llt_core.store.cells import write_whole
+from llt_core.store import Failure, Store, drivers
+from llt_core.store import claims as claims_module
+from llt_core.store.cells import StoreError, write_whole
 from llt_core.store.claims import Claim, Claims, read_claims
 from llt_core.store.drivers import Driver, DriverRecord, ask_to_stop
 from llt_core.sweep import Listener
+from llt_core.sweep.scheduler import Scheduler
 
 FAST = {"epochs": 1, "batch_size": 256}
 LONG = {"epochs": 100_000, "batch_size": 8}
@@ -84,9 +87,9 @@ def at_most(seconds):
 def tidy(detached):
     """End the jobs that a test leaves."""
     yield
-    for _, claim in read_claims(detached / "store"):
-        if claim.handle and claim.executor == "detached":
-            os.killpg(int(claim.handle), signal.SIGKILL)
+    for file in detached.rglob("executors/detached/*.pid"):
+        with suppress(ProcessLookupError):
+            os.killpg(int(file.read_text()), signal.SIGKILL)
 
 
 def left_by_a_dead_machine(store, digest, executor, handle):
@@ -128,8 +131,8 @@ def test_a_job_of_another_executor_is_named_and_waited_for(sweep, detached, monk
     result = sweep("inline", listener=listener)
     assert [cell.origin for cell in result.results] == ["new", "new"]
     assert listener.texts == [
-        "waiting for the job 77_0 of cluster, whose driver is gone: "
-        "--executor cluster takes it up, llt cancel ends it"
+        "waiting for 1 job of cluster without a driver (77_0): "
+        "--executor cluster takes them up, llt cancel ends them"
     ]
 
 
@@ -168,6 +171,40 @@ def test_terminated_before_a_job_was_passed_on(sweep, detached, tidy):
     result = sweep()
     assert [cell.origin for cell in result.results] == ["new", "new"]
     assert list(read_claims(detached / "store")) == []
+
+
+@pytest.mark.parametrize("fault", ["while taken up", "cannot be named", "impatience"])
+def test_no_claim_is_lost_however_the_driver_ends(sweep, detached, tidy, monkeypatch, fault):
+    write = claims_module.write_whole
+    sent = []
+
+    def trouble(path, text, **keys):
+        if path.parent.parent.name == "claims":
+            if fault == "cannot be named":
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            if fault == "impatience" and len(sent) < 3:
+                sent.append(os.kill(os.getpid(), signal.SIGINT))
+        return write(path, text, **keys)
+
+    if fault == "while taken up":
+        sweep(train=LONG, detach=True)
+        once = iter([signal.SIGTERM])
+        listener = Notes(started=lambda cells: [os.kill(os.getpid(), n) for n in once])
+        with pytest.raises(KeyboardInterrupt):
+            sweep(train=LONG, listener=listener)
+    else:
+        monkeypatch.setattr(claims_module, "write_whole", trouble)
+        with pytest.raises((OSError, KeyboardInterrupt)):
+            sweep(train=LONG)
+        monkeypatch.undo()
+        os.chdir(detached)
+    assert len(list(read_claims(detached / "store"))) == 2
+    # Whoever comes next finds the jobs, named or not, and does not submit them again.
+    begun = sorted(file.stat().st_mtime_ns for file in detached.rglob("executors/*/*.json"))
+    sweep(train=LONG, detach=True)
+    claims = dict(read_claims(detached / "store"))
+    assert len({claim.handle for claim in claims.values() if claim.handle}) == 2
+    assert sorted(f.stat().st_mtime_ns for f in detached.rglob("executors/*/*.json")) == begun
 
 
 def test_ctrl_c_leaves_what_runs_and_drops_what_was_not_passed_on(sweep, detached, tidy):
@@ -226,6 +263,74 @@ def test_asked_to_stop_now_it_ends_all_jobs(sweep, detached, tidy):
     while any(map(runs, handles)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_now_is_heard_while_what_has_not_begun_is_dropped(sweep, detached, tidy, monkeypatch):
+    store = Store(detached / "store")
+    withdraw = Scheduler._withdraw
+
+    def slow(scheduler):
+        withdraw(scheduler)
+        ask_to_stop(store, next(iter(drivers.drivers(store))).token, "now")
+
+    def ask(cells):
+        ask_to_stop(store, next(iter(drivers.drivers(store))).token, "finish")
+
+    monkeypatch.setattr(Scheduler, "_withdraw", slow)
+    with pytest.raises(KeyboardInterrupt):
+        sweep("detached:cells=1", train=LONG, listener=Notes(started=ask))
+    assert list(read_claims(store.root)) == []
+
+
+def test_a_full_disk_of_who_listens_ends_the_sweep(sweep):
+    def full(cells):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StoreError, match="cannot be written any more"):
+        sweep("inline", seconds=30, listener=Notes(started=full))
+
+
+@pytest.mark.parametrize("kind", ["damaged", "storage", "killed"])
+def test_what_failed_elsewhere_for_a_passing_cause_is_done_here(sweep, detached, kind):
+    store = Store(detached / "store")
+    sweep("inline")
+    with Driver(store) as other:
+        claims = Claims(store, other)
+
+        def fail(planned):
+            time.sleep(1.5)
+            told = {"digest": planned.digest, "cell": planned.cell, "kind": kind, "attempt": 1}
+            store.record_failure(Failure(**told, message=kind, traceback="", time="2026-01-01"))
+            claims.release_all()
+
+        def take(todo):
+            claims.take(todo[0].digest)
+            threading.Thread(target=fail, args=[todo[0]]).start()
+
+        result = sweep("inline", metrics=["train_loss"], listener=Notes(planned=take))
+    assert {cell.origin for cell in result.results} == {"new", "cached"}
+
+
+def test_a_strange_look_at_claims_costs_nothing(sweep, detached, monkeypatch):
+    """A file server is away for a moment, while a cell is held."""
+    store = Store(detached / "store")
+    calls = []
+
+    def all_orphans(self):
+        calls.append(time.monotonic())
+        if len(calls) == 1:
+            return {}
+        if len(calls) == 3:
+            claims.release_all()
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Claims, "all_orphans", all_orphans)
+    with Driver(store) as other:
+        claims = Claims(store, other)
+        take = Notes(planned=lambda todo: claims.take(todo[0].digest))
+        result = sweep("inline", listener=take)
+    assert len(calls) >= 3
+    assert [cell.origin for cell in result.results] == ["new", "new"]
 
 
 def test_detached_from_python(sweep, detached, tidy):
