@@ -10,9 +10,9 @@ import time
 import pytest
 
 from llt_core.cli.main import main
-from llt_core.store import Store
+from llt_core.store import Store, drivers
 from llt_core.store.claims import read_claims
-from llt_core.store.drivers import Driver
+from llt_core.store.drivers import Driver, DriverRecord
 from llt_core.store.states import live_drivers
 from llt_core.store.sweeps import SweepPoint, SweepRecord, remember
 
@@ -114,6 +114,57 @@ def test_jobs_that_outlived_their_driver_are_cancelled(home, capsys, options):
         for handle in handles:
             if _runs(handle):
                 os.killpg(int(handle), signal.SIGKILL)
+
+
+@pytest.fixture
+def one_elsewhere(home):
+    """A store with one job that runs, left by a driver of another machine that is gone."""
+    process = start("--executor", "detached:cells=1", "--detach")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    store = store_of(home)
+    ((digest, claim),) = read_claims(store.root)
+    driver = DriverRecord(token="elsewhere-1-00", host="elsewhere", place="elsewhere", pid=1)
+    file = store.root / "drivers" / "elsewhere-1-00.json"
+    file.write_text(driver.model_dump_json())
+    os.utime(file, (1e9, 1e9))
+    moved = claim.model_copy(update={"driver": driver.token})
+    (store.root / "claims" / digest / "1").write_text(moved.model_dump_json())
+    yield store, digest, claim.handle
+    for left in home.rglob("*.pid"):
+        if _runs(left.read_text()):
+            os.killpg(int(left.read_text()), signal.SIGKILL)
+
+
+def test_what_a_driver_leaves_to_finish_is_not_cancelled(one_elsewhere, monkeypatch, capsys):
+    store, digest, orphan = one_elsewhere
+    process = start("--executor", "detached:cells=1")
+    try:
+        theirs = wait_for(lambda: {d: c.handle for d, c in read_claims(store.root)
+                                   if d != digest and c.handle})  # fmt: skip
+        monkeypatch.setattr(drivers, "DEAD_AFTER", 2)
+        assert main(["cancel", "long"]) == 0
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert f"cancelling the job {orphan} of detached" in capsys.readouterr().out
+    assert process.returncode == 130, err
+    wait_for(lambda: not _runs(orphan))
+    (left,) = theirs.values()
+    assert _runs(left)
+    assert {d: c.handle for d, c in read_claims(store.root)} == theirs
+
+
+def test_an_interrupted_cancel_leaves_jobs_to_be_found(one_elsewhere):
+    store, digest, orphan = one_elsewhere
+    line = [sys.executable, "-m", "llt_core.cli.main", "cancel", "long"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    assert "waiting for a sign of life" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert _runs(orphan)
+    assert dict(read_claims(store.root))[digest].handle == orphan
 
 
 def _runs(handle):
