@@ -208,8 +208,8 @@ class _Words:
         connectivity = f"{self.columns['connectivity']} {mc:.4g}"
         sharp = loss >= rule.train_loss or trace >= rule.log_trace
         if not sharp and (np.isnan(loss) or np.isnan(trace)):
-            edge = max(rule.unconverged, rule.sharp_connectivity)
-            return f"sharp or flat, not poorly connected ({connectivity}, beyond {edge:g})"
+            beyond = max(rule.unconverged, rule.sharp_connectivity)
+            return f"sharp or flat, not poorly connected ({connectivity}, beyond {beyond:g})"
         if sharp:
             why = (
                 f"train_loss {loss:.4g} ≥ {rule.train_loss:g}"

@@ -16,9 +16,9 @@ from llt_core.analysis.table import Floats
 
 Single = npt.NDArray[np.float32]
 LARGEST = 400
-"""Cells of a bag: the work grows with the square."""
-BAGS = 4
-"""Bags of a table that is larger."""
+"""Cells that are resampled at once: the work grows with the square."""
+BAGS, BAG = 4, 250
+"""Of more cells: how many bags, and cells in each."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,22 @@ class Bag:
     groups: Floats | None
     signs: Signs = field(init=False)
     ranks: Floats = field(init=False)
+    untied: Floats = field(init=False)
     inside: Single | None = field(init=False)
+    inner_ranks: Floats | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         signs = Signs.of(self.target)
         set_once = object.__setattr__
         set_once(self, "signs", signs)
         set_once(self, "ranks", signs.centred_ranks(self.weights))
+        set_once(self, "untied", self._pairs(signs.matrix**2))
         same = None
         if self.groups is not None:
             same = (self.groups[:, None] == self.groups[None, :]).astype(np.float32)
         set_once(self, "inside", same)
+        if same is not None:
+            set_once(self, "inner_ranks", self._inner(signs, same))
 
     def spearman(self, signs: Signs) -> Floats:
         """Return Spearman's ρ of other values of these cells in each resample, shape (D,)."""
@@ -81,23 +86,25 @@ class Bag:
     def kendall(self, signs: Signs) -> Floats:
         """Return Kendall's τ-b in each resample, shape (D,)."""
         x, y = signs.matrix, self.signs.matrix
-        return _ratio(self._pairs(x * y), self._pairs(x * x), self._pairs(y * y))
+        return _ratio(self._pairs(x * y), self._pairs(x * x), self.untied)
 
     def partial(self, signs: Signs) -> Floats:
         """Return the rank correlation inside the groups in each resample, shape (D,)."""
-        if self.inside is None:
+        if self.inside is None or self.inner_ranks is None:
             return np.full(len(self.weights), np.nan)
-        sizes = np.maximum(self.weights @ self.inside, 1)
-        inner = (
-            Signs(held.matrix * self.inside).centred_ranks(self.weights) / sizes
-            for held in (signs, self.signs)
-        )
-        return _cosine(*inner, self.weights)
+        return _cosine(self._inner(signs, self.inside), self.inner_ranks, self.weights)
+
+    def _inner(self, signs: Signs, inside: Single) -> Floats:
+        """Return ranks within the groups, from −1 to 1, in each resample; shape (D, b)."""
+        sizes = np.maximum(self.weights @ inside, 1)
+        found: Floats = Signs(signs.matrix * inside).centred_ranks(self.weights) / sizes
+        return found
 
     def _pairs(self, matrix: Single) -> Floats:
         """Return Σ_ij w_i w_j m_ij for each resample."""
         inner: Floats = np.asarray(self.weights @ matrix, dtype=np.float64)
-        return np.einsum("db,db->d", inner, self.weights, dtype=np.float64)
+        found: Floats = np.einsum("db,db->d", inner, self.weights, dtype=np.float64)
+        return found
 
 
 Bags = list[Bag]
@@ -110,7 +117,7 @@ def draw_bags(target: Floats, groups: Floats | None, draws: int, seed: int) -> B
     """
     n, rng = len(target), np.random.default_rng(seed)
     number = 1 if n <= LARGEST else BAGS
-    size = min(n, LARGEST)
+    size = n if number == 1 else BAG
     bags = []
     for _ in range(number):
         rows = np.arange(n) if number == 1 else np.sort(rng.choice(n, size, replace=False))
@@ -135,7 +142,8 @@ def pearson_of_draws(x: Floats, y: Floats, weights: Single) -> Floats:
 
 def _standard(values: Floats) -> Floats:
     spread = values.std()
-    return (values - values.mean()) / (spread if spread > 0 else 1.0)
+    found: Floats = (values - values.mean()) / (spread if spread > 0 else 1.0)
+    return found
 
 
 def _cosine(x: Floats, y: Floats, weights: Single) -> Floats:

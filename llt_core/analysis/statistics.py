@@ -95,8 +95,8 @@ def correlate(
 
     The intervals come from resampling cells. Where there are more than 400, this is the bag of
     little bootstraps (Kleiner et al. 2014): small bags of cells, each resampled to the full
-    number, the distances of the ends from the bag's own value averaged over the bags. The cells of a grid are no random sample;
-    read an interval as how far the number hangs on single cells.
+    number, the distances of the ends from the bag's own value averaged over the bags. The cells
+    of a grid are no random sample; read an interval as how far the number hangs on single cells.
 
     Parameters
     ----------
@@ -146,8 +146,8 @@ def converged(table: CellTable, at: float = 99.0) -> Mask:
 def is_predictor(name: str) -> bool:
     """Whether a column is computed without the test set.
 
-    >>> [name for name in ("cka", "test_loss", "mode_connectivity_test_error") if is_predictor(name)]
-    ['cka']
+    >>> is_predictor("cka"), is_predictor("mode_connectivity_test_error")
+    (True, False)
     """
     return "test" not in name.split("_") and not name.startswith("ensemble_")
 
@@ -232,9 +232,9 @@ def partial_spearman(x: Floats, y: Floats, groups: Floats) -> float:
     NaN if no group has two different values of both.
     """
     known = np.isfinite(groups)
-    x, y, (_, groups) = x[known], y[known], np.unique(groups[known], return_inverse=True)
-    sizes = np.bincount(groups)[groups] if groups.size else groups
-    inner_x, inner_y = ((2 * _inner_ranks(v, groups) - sizes - 1) / sizes for v in (x, y))
+    numbered: Rows = np.unique(groups[known], return_inverse=True)[1]
+    sizes = np.bincount(numbered)[numbered]
+    inner_x, inner_y = ((2 * _inner_ranks(v[known], numbered) - sizes - 1) / sizes for v in (x, y))
     scale = float(np.sqrt((inner_x @ inner_x) * (inner_y @ inner_y)))
     return float(inner_x @ inner_y) / scale if scale else float("nan")
 
@@ -264,7 +264,7 @@ class _Correlator:
         n, transform = int(both.sum()), transform_of(column)
         x, y = values[both], target[both]
         groups = None if self.groups is None else self.groups[self.rows][both]
-        estimates = [NOTHING] * 4
+        estimates = (NOTHING, NOTHING, NOTHING, NOTHING)
         if n >= FEWEST:
             key = both.tobytes()
             if key not in bags:
@@ -277,13 +277,13 @@ class _Correlator:
             len(both) - n,
             transform,
             *estimates,
-            levels=0 if groups is None else _levels(groups),
-            predictor=is_predictor(column.name),
+            0 if groups is None else _levels(groups),
+            is_predictor(column.name),
         )
 
     def _estimates(
         self, x: Floats, shown: Floats, y: Floats, groups: Floats | None, bags: Bags
-    ) -> list[Estimate]:
+    ) -> tuple[Estimate, Estimate, Estimate, Estimate]:
         partial = np.nan if groups is None else partial_spearman(x, y, groups)
         values = (pearson(shown, y), spearman(x, y), kendall(x, y), partial)
         found: tuple[list[Floats], ...] = ([], [], [], [])
@@ -293,10 +293,11 @@ class _Correlator:
             found[1].append(bag.spearman(signs))
             found[2].append(bag.kendall(signs))
             found[3].append(bag.partial(signs))
-        return [
+        first, second, third, fourth = (
             Estimate(value, *interval(value, draws, self.level))
             for value, draws in zip(values, found, strict=True)
-        ]
+        )
+        return first, second, third, fourth
 
 
 def interval(value: float, draws: list[Floats], level: float) -> tuple[float, float]:
