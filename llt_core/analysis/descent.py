@@ -12,6 +12,7 @@ import numpy as np
 
 from llt_core.analysis.lines import Line, between, lines_along
 from llt_core.analysis.table import Axis, CellTable, Floats
+from llt_core.analysis.transitions import logarithms, steepest
 
 FEWEST = 5
 """Cells of a line on which a peak is looked for."""
@@ -47,7 +48,7 @@ class Peak:
         ``adjusted_p`` is at most the level; without standard errors: the relative height is at
         least the one asked for.
     hessian_at, hessian_place
-        Where the logarithm of the Hessian trace changes most, between two cells; NaN if it is not known.
+        Where the log trace of the Hessian changes most, between two cells; NaN if unknown.
     """
 
     line: str
@@ -91,7 +92,7 @@ def peaks(
     if "test_accuracy" not in table:
         return []
     accuracy = table.columns["test_accuracy"]
-    trace = table.columns["hessian_trace"].values if "hessian_trace" in table else None
+    trace = logarithms(table, "hessian_trace") if "hessian_trace" in table else None
     found = []
     for line in lines_along(table, axis):
         known = line.known(accuracy.values)
@@ -104,18 +105,6 @@ def peaks(
             peak = replace(peak, p=_chance(peak.height, *noise))
         found.append(_beside(peak, line, trace))
     return _decided(found, level, relative_height)
-
-
-def steepest(line: Line, values: Floats) -> float:
-    """Return the place at which ``values`` (N,) of the table change most on a line.
-
-    Between two cells next to each other, which count from 0: 2.5 lies between the third and
-    the fourth. NaN if no two neighbours differ.
-    """
-    steps = np.abs(np.diff(values[line.rows]))
-    if not np.isfinite(steps).any() or not np.nanmax(steps) > 0:
-        return float("nan")
-    return float(np.nanargmax(steps)) + 0.5
 
 
 def _peak(line: Line, error: Floats) -> Peak:
@@ -184,10 +173,8 @@ def _beside(peak: Peak, line: Line, trace: Floats | None) -> Peak:
     """Put the jump of the Hessian beside a peak, its place counted on the peak's own line."""
     if trace is None:
         return peak
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(trace > 0, np.log(trace), np.nan)
-    measured = line.known(logs)
-    place = steepest(measured, logs)
+    measured = line.known(trace)
+    place = steepest(measured, trace)
     if np.isnan(place):
         return peak
     at = between(measured, place)

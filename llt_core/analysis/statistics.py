@@ -1,7 +1,7 @@
 """What goes with test accuracy: correlations of every column, with intervals.
 
 Pearson's r, Spearman's ρ and Kendall's τ-b, over all cells, over the converged ones, and at
-fixed load. No scipy.stats: importing it takes longer than everything here.
+fixed load.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from llt_core.analysis.coefficients import Rows, kendall, partial_spearman, pearson, spearman
 from llt_core.analysis.resampling import Bags, Signs, draw_bags, pearson_of_draws
 from llt_core.analysis.table import Axis, CellTable, Column, Floats, Mask
 
 Among = Literal["all", "converged"]
-Rows = npt.NDArray[np.intp]
 TARGET = "test_accuracy"
 FEWEST = 4
 """Cells from which a correlation is worth a number."""
@@ -168,84 +167,6 @@ def level_numbers(axis: Axis) -> Floats:
     return np.array([order.get(value, np.nan) for value in axis.values], dtype=np.float64)
 
 
-def ranks(values: Floats) -> Floats:
-    """Return ranks from 1 along the last axis, equal values sharing their mean.
-
-    >>> ranks(np.array([10.0, 30.0, 10.0, 20.0]))
-    array([1.5, 4. , 1.5, 3. ])
-    """
-    n = values.shape[-1]
-    order = np.argsort(values, axis=-1, kind="stable")
-    ordered = np.take_along_axis(values, order, axis=-1)
-    begins = np.ones(values.shape, dtype=np.bool_)
-    begins[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    ends = np.ones(values.shape, dtype=np.bool_)
-    ends[..., :-1] = begins[..., 1:]
-    places = np.arange(n)
-    first = np.maximum.accumulate(np.where(begins, places, 0), axis=-1)
-    last = np.minimum.accumulate(np.where(ends, places, n)[..., ::-1], axis=-1)[..., ::-1]
-    result = np.empty(values.shape)
-    np.put_along_axis(result, order, (first + last) / 2 + 1, axis=-1)
-    return result
-
-
-def pearson(x: Floats, y: Floats) -> float:
-    """Return Pearson's r of two vectors, shape (N,); NaN if one is constant."""
-    x, y = x - x.mean(), y - y.mean()
-    # Powers of two change no digit, and keep squares of tiny numbers above zero.
-    x, y = (v / (np.abs(v).max() or 1.0) for v in (x, y))
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(np.clip(x @ y / scale, -1, 1)) if scale else float("nan")
-
-
-def spearman(x: Floats, y: Floats) -> float:
-    """Return Spearman's ρ of two vectors, shape (N,); NaN if one is constant.
-
-    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 9.0]))
-    1.0
-    """
-    return pearson(ranks(x), ranks(y))
-
-
-def kendall(x: Floats, y: Floats) -> float:
-    """Return Kendall's τ-b of two vectors, shape (N,); NaN if one is constant.
-
-    In N log² N steps: discordant pairs are inversions, and an inversion shows at the highest
-    binary digit in which two ranks differ.
-    """
-    n = len(x)
-    dense_x, dense_y = (np.unique(v, return_inverse=True)[1] for v in (x, y))
-    pairs = n * (n - 1) // 2
-    tied_x, tied_y = _tied(dense_x), _tied(dense_y)
-    tied_both = _tied(np.unique(dense_x * (n + 1) + dense_y, return_inverse=True)[1])
-    # Within equal x the y ascend, so that such pairs are no inversions.
-    discordant = _inversions(dense_y[np.lexsort((dense_y, dense_x))])
-    concordant = pairs - tied_x - tied_y + tied_both - discordant
-    scale = float(pairs - tied_x) ** 0.5 * float(pairs - tied_y) ** 0.5
-    return (concordant - discordant) / scale if scale else float("nan")
-
-
-def partial_spearman(x: Floats, y: Floats, groups: Floats) -> float:
-    """Return the rank correlation inside groups, over all of them; see :func:`correlate`.
-
-    ``groups``, shape (N,), holds equal numbers for cells of one group; cells with NaN drop out.
-    NaN if no group has two different values of both.
-    """
-    known = np.isfinite(groups)
-    numbered: Rows = np.unique(groups[known], return_inverse=True)[1]
-    sizes = np.bincount(numbered)[numbered]
-    inner_x, inner_y = ((2 * _inner_ranks(v[known], numbered) - sizes - 1) / sizes for v in (x, y))
-    scale = float(np.sqrt((inner_x @ inner_x) * (inner_y @ inner_y)))
-    return float(inner_x @ inner_y) / scale if scale else float("nan")
-
-
-def _inner_ranks(values: Floats, groups: Rows) -> Floats:
-    """Return ranks from 1 within each group; shape (N,), groups numbered from 0."""
-    dense = np.unique(values, return_inverse=True)[1]
-    before = np.cumsum(np.bincount(groups)) - np.bincount(groups)
-    return ranks(np.asarray(groups * (len(values) + 1) + dense, dtype=np.float64)) - before[groups]
-
-
 @dataclass(frozen=True)
 class _Correlator:
     """Correlates columns of a table; columns that lack the same cells share their resamples."""
@@ -329,23 +250,22 @@ def _levels(groups: Floats) -> int:
     return int((np.unique(groups[np.isfinite(groups)], return_counts=True)[1] > 1).sum())
 
 
-def _tied(dense: Rows) -> int:
-    """Count the pairs of equal numbers."""
-    counts = np.bincount(dense.ravel())
-    return int((counts * (counts - 1) // 2).sum())
+def compare(
+    table: CellTable, one: str, other: str, among: Mask, *, draws: int = 1000, level: float = 0.95
+) -> Estimate:
+    """Return |ρ| of one column less that of another, over the cells of ``among`` with both.
 
-
-def _inversions(values: Rows) -> int:
-    """Count the pairs of which the earlier is greater; shape (N,), integers from 0."""
-    total, groups = 0, values.astype(np.int64)
-    for bit in range(int(values.max(initial=0)).bit_length()):
-        # Pairs that agree above this digit, the earlier of which has a one and the later a zero.
-        above = groups >> (bit + 1)
-        order = np.argsort(above, kind="stable")
-        ones = (groups[order] >> bit) & 1
-        before = np.cumsum(ones) - ones
-        ordered = above[order]
-        begins = np.r_[True, ordered[1:] != ordered[:-1]]
-        start = np.maximum.accumulate(np.where(begins, np.arange(len(ordered)), 0))
-        total += int(((before - before[start]) * (1 - ones)).sum())
-    return total
+    The interval comes from resampling cells, the same for both columns.
+    """
+    x, z, y = (table.columns[name].values for name in (one, other, TARGET))
+    rows = np.flatnonzero(among & np.isfinite(x) & np.isfinite(z) & np.isfinite(y))
+    rows = rows[np.lexsort((x[rows], z[rows], y[rows]))]
+    if rows.size < FEWEST:
+        return NOTHING
+    x, z, y = x[rows], z[rows], y[rows]
+    value = abs(spearman(x, y)) - abs(spearman(z, y))
+    found = [
+        np.abs(bag.spearman(Signs.of(x[bag.rows]))) - np.abs(bag.spearman(Signs.of(z[bag.rows])))
+        for bag in draw_bags(y, None, draws, seed=0)
+    ]
+    return Estimate(value, *interval(value, found, level))
