@@ -17,7 +17,7 @@ from llt_core.analysis.table import Floats
 Single = npt.NDArray[np.float32]
 LARGEST = 400
 """Cells that are resampled at once: the work grows with the square."""
-BAGS, BAG = 4, 250
+BAGS, BAG = 4, 200
 """Of more cells: how many bags, and cells in each."""
 
 

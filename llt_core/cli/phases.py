@@ -113,12 +113,19 @@ def _rule(assignments: Sequence[str], relative_cka: float | None) -> PhaseRule:
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
-        if not sign or key not in known:
+        if key in known and not sign:
+            raise RequestError(
+                f"no value for {key}",
+                where=f"--rule {assignment}",
+                expected="a finite number",
+                next_step=f"--rule {key}=NUMBER",
+            )
+        if key not in known:
             raise RequestError(
                 f"the rule has no threshold {key!r}",
                 where=f"--rule {assignment}",
                 expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
-                next_step=f"--rule {known[0]}=0.05",
+                next_step="--rule KEY=NUMBER",
             )
         values[key] = text
     try:

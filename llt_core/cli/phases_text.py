@@ -91,33 +91,32 @@ def _print_claims(console: Console, claims: list[Mapping[str, Any]]) -> None:
 
 def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
     for among, found in facts["correlations"].items():
-        cells = (
-            "all cells"
-            if among == "all"
-            else f"{facts['converged']} converged cells (train accuracy ≥ {facts['converged_at']:g} %)"
-        )
         if not found:
             continue
+        cells = "all cells"
+        if among == "converged":
+            cells = f"{facts['converged']} converged (train accuracy ≥ {facts['converged_at']:g} %)"
         console.print(f"\n[bold]Correlation with test accuracy[/], {cells}")
         ordered = sorted(found, key=lambda c: (not c["predictor"], -_size(c["spearman"]["value"])))
         rows = [
             (
-                escape(c["column"]) + ("" if c["predictor"] else " [dim]*[/]"),
+                escape(c["column"]) + ("" if c["predictor"] else "*"),
                 str(c["n"]),
-                _number(c["pearson"]["value"]) + (" [dim]log[/]" if c["transform"] else ""),
+                _number(c["pearson"]["value"], 2) + ("†" if c["transform"] else ""),
                 escape(f"{_number(c['spearman']['value'])} {_ends(c['spearman'])}".rstrip()),
-                _number(c["kendall"]["value"]),
-                _number(c["partial"]["value"]),
+                _number(c["kendall"]["value"], 2),
+                _number(c["partial"]["value"], 2),
             )
             for c in ordered
         ]
-        columns = ("column", "n", "Pearson", "Spearman [95 %]", "Kendall", "at fixed load")
+        columns = ("column", "n", "r", "ρ [95 %]", "τ", "ρ at load")
         console.print(fitted(console, columns, rows, right=("n",), whole=columns))
-        if any(not c["predictor"] for c in found):
-            console.print("* looks at the test set: no predictor", style="dim")
-        if missing := {c["missing"] for c in found} - {0}:
-            most = max(missing)
-            console.print(f"cells without a value are left out, up to {most} a column", style="dim")
+        notes = ["r Pearson, ρ Spearman, τ Kendall; ρ at load: within levels of the load axis"]
+        notes += ["† of the natural logarithm"] * any(c["transform"] for c in found)
+        notes += ["* looks at the test set: no predictor"] * any(not c["predictor"] for c in found)
+        if most := max(c["missing"] for c in found):
+            notes.append(f"cells without a value are left out, up to {most} a column")
+        console.print("; ".join(notes), style="dim")
 
 
 def _print_descent(console: Console, descents: Mapping[str, list[Mapping[str, Any]]]) -> None:
@@ -168,8 +167,8 @@ def _ends(estimate: Mapping[str, float]) -> str:
     return _interval([estimate["low"], estimate["high"]], 2)
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.3f}"
+def _number(value: float, places: int = 3) -> str:
+    return "–" if math.isnan(value) else f"{value:+.{places}f}"
 
 
 def _size(value: float) -> float:
