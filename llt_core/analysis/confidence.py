@@ -37,6 +37,20 @@ def phase_probabilities(
     """
     facts, columns = facts_of(table)
     rule = (rule or PhaseRule()).resolved(facts)
+    result = np.full((len(table), len(PHASES) + 1), np.nan)
+    possible = np.ones(len(table), dtype=np.bool_)
+    for name in columns.values():
+        column = table.columns[name]
+        measured = np.array([len(samples) > 0 for samples in column.samples], dtype=np.bool_)
+        possible &= measured | np.isfinite(column.standard_errors) | ~np.isfinite(column.values)
+    if possible.any():
+        result[possible] = _probabilities(table.select(possible), rule, draws, seed)
+    return result
+
+
+def _probabilities(table: CellTable, rule: PhaseRule, draws: int, seed: int) -> Floats:
+    """Return the probabilities for cells of which something may be known, shape (n, 6)."""
+    facts, columns = facts_of(table)
     pool = ModelDraws(table, list(columns.values()), draws, seed)
     drawn = {use: np.broadcast_to(facts[use][:, None], (len(table), draws)) for use in facts}
     known = np.ones(len(table), dtype=np.bool_)
