@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llt_core.analysis.student import t_quantile
 from llt_core.analysis.table import Floats
 
 
@@ -32,7 +33,5 @@ def welch_interval(first: Floats, second: Floats, level: float = 0.95) -> tuple[
 
 
 def _around(centre: float, error: float, freedom: float, level: float) -> tuple[float, float]:
-    from scipy.special import stdtrit
-
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * error
+    reach = t_quantile((1 + level) / 2, freedom) * error
     return centre - reach, centre + reach

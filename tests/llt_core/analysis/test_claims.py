@@ -14,6 +14,7 @@ from llt_core.analysis.claims import accuracy_order, best_predictor, check_claim
 from llt_core.analysis.intervals import mean_interval, welch_interval
 from llt_core.analysis.matching import closest_pairs
 from llt_core.analysis.statistics import correlate
+from llt_core.analysis.student import t_quantile
 from llt_core.analysis.transitions import transitions
 
 tables = runpy.run_path(str(Path(__file__).parent / "phase_tables.py"))
@@ -175,6 +176,13 @@ def test_intervals_are_students():
     assert welch_interval(a, b, 0.9) == pytest.approx(tuple(expected))
     assert np.isnan([mean_interval(a[:1]), welch_interval(a, b[:1])]).all()
     assert welch_interval(np.ones(2), np.zeros(3)) == (1, 1)
+
+
+@pytest.mark.parametrize("freedom", [1, 1.3, 2, 4, 17.5, 99, 1e4, 1e6])
+def test_quantiles_are_scipys(freedom):
+    for probability in (0.5, 0.6, 0.9, 0.975, 0.9995):
+        expected = stats.t.ppf(probability, freedom)
+        assert t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
 @needs_published
