@@ -168,9 +168,13 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
 
     fitted = None
     if fit:
+        from rich.console import Console
+
         from llt_core.analysis.fitting import fit_rule
 
-        fitted = fit_rule(table, default=rule)
+        # Over a second for ten thousand cells; shown on a terminal alone.
+        with Console(stderr=True).status(f"Fitting thresholds to {len(table)} cells"):
+            fitted = fit_rule(table, default=rule)
         rule = fitted.rule
     verdicts = classify(table, rule)
     accuracy = table.columns["test_accuracy"].values if "test_accuracy" in table else None
@@ -216,7 +220,7 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
             axis: [asdict(peak) | {"hessian_distance": peak.distance} for peak in held]
             for axis, held in descents.items()
         },
-        "rows_detail": [
+        "by_cell": [
             {
                 "cell": {axis.name: axis.values[row] for axis in table.axes},
                 "phase": phase,

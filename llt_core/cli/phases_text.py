@@ -31,7 +31,7 @@ def print_phases(facts: Mapping[str, Any]) -> None:
     _print_claims(console, facts["claims"])
     _print_correlations(console, facts)
     _print_descent(console, facts["double_descent"])
-    _print_certainty(console, facts["rows_detail"])
+    _print_certainty(console, facts["by_cell"])
 
 
 def _rule(facts: Mapping[str, Any]) -> str:

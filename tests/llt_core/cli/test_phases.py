@@ -54,9 +54,9 @@ def test_the_published_tables(name, capsys):
         key=lambda c: abs(c["spearman"]["value"]),
     )
     assert best["column"].startswith("cka")
-    assert len(facts["rows_detail"]) == facts["cells"] == sum(COUNTS[name])
-    assert all(row["reason"] for row in facts["rows_detail"])
-    assert all(row["probabilities"] is None for row in facts["rows_detail"])
+    assert len(facts["by_cell"]) == facts["cells"] == sum(COUNTS[name])
+    assert all(row["reason"] for row in facts["by_cell"])
+    assert all(row["probabilities"] is None for row in facts["by_cell"])
 
 
 @needs_published
