@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from llt_core.analysis.table import CellTable, Floats
 
@@ -41,7 +41,7 @@ class PhaseRule(BaseModel):
     Those of a rule that reproduces the published maps are the defaults.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train_loss: float = Field(0.05, description="Training loss from which a cell is sharp, in nats")
     log_trace: float = Field(
@@ -65,13 +65,23 @@ class PhaseRule(BaseModel):
         "None: the number above",
     )
 
+    @model_validator(mode="after")
+    def _in_order(self) -> PhaseRule:
+        if self.poorly_connected > self.unconverged:
+            raise ValueError(
+                f"poorly_connected ({self.poorly_connected:g}) lies above "
+                f"unconverged ({self.unconverged:g}): no cell would be well connected"
+            )
+        return self
+
     def codes(
         self, train_loss: Floats, log_trace: Floats, connectivity: Floats, cka: Floats
     ) -> Codes:
         """Return the place in :data:`PHASES` of each cell, −1 where NaNs leave it open.
 
-        All arguments have one shape, whatever it is; so has the result. A missing value
-        matters only where the rule asks for it. ``cka_quantile`` is not looked at.
+        All arguments have one shape, whatever it is; so has the result. A cell has a phase
+        exactly if every number in place of its NaNs would give it that phase.
+        ``cka_quantile`` is not looked at.
 
         >>> import numpy as np
         >>> nan = float("nan")
@@ -82,6 +92,8 @@ class PhaseRule(BaseModel):
         flat = (train_loss < self.train_loss) & (log_trace < self.log_trace)
         joined = (connectivity >= self.poorly_connected) & (connectivity <= self.unconverged)
         codes = np.full(np.shape(train_loss), UNDETERMINED, dtype=np.int8)
+        # So far above zero that the cell is II whether it is sharp or flat.
+        codes[(connectivity > self.unconverged) & (connectivity >= self.sharp_connectivity)] = 1
         codes[sharp & (connectivity < self.sharp_connectivity)] = 0
         codes[sharp & (connectivity >= self.sharp_connectivity)] = 1
         codes[flat & (connectivity > self.unconverged)] = 1
@@ -194,7 +206,11 @@ class _Words:
             return self._open(row, loss, trace, mc)
         rule = self.rule
         connectivity = f"{self.columns['connectivity']} {mc:.4g}"
-        if loss >= rule.train_loss or trace >= rule.log_trace:
+        sharp = loss >= rule.train_loss or trace >= rule.log_trace
+        if not sharp and (np.isnan(loss) or np.isnan(trace)):
+            beyond = max(rule.unconverged, rule.sharp_connectivity)
+            return f"sharp or flat, not poorly connected ({connectivity}, beyond {beyond:g})"
+        if sharp:
             why = (
                 f"train_loss {loss:.4g} ≥ {rule.train_loss:g}"
                 if loss >= rule.train_loss

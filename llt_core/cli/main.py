@@ -18,6 +18,7 @@ COMMANDS = {
     "cancel": "Stop whoever is at work on a sweep.",
     "results": "List what the store holds.",
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
+    "phases": "Sort cells into phases, and check the claims about them.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "gc": "Delete what nobody needs any more; first say what that is.",

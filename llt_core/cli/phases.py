@@ -1,0 +1,255 @@
+"""``llt phases``: the phase of each cell of a table, and the paper's claims about them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from llt_core.cli.options import json_option, store_option
+from llt_core.errors import RequestError
+from llt_core.locations import store_root
+
+if TYPE_CHECKING:
+    from llt_core.analysis import CellTable, PhaseRule
+    from llt_core.store import Store
+
+
+@click.command("phases", context_settings={"show_default": True})
+@click.argument("source", metavar="[SWEEP|TABLE]", required=False)
+@click.option("--where", "condition", metavar="EXPR", help="Only rows of which this is true")
+@click.option(
+    "--rule",
+    "thresholds",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A threshold of the rule: train_loss, log_trace, poorly_connected, unconverged, "
+    "sharp_connectivity, cka",
+)
+@click.option(
+    "--relative-cka",
+    type=click.FloatRange(0, 1),
+    metavar="Q",
+    help="As CKA threshold, this quantile of the flat, connected cells",
+)
+@click.option("--fit", is_flag=True, help="Fit the thresholds to the test accuracies")
+@click.option(
+    "--converged",
+    type=click.FloatRange(0, 100),
+    default=99.0,
+    metavar="PERCENT",
+    help="Train accuracy from which a cell is converged",
+)
+@store_option
+@json_option
+def command(
+    source: str | None,
+    condition: str | None,
+    thresholds: Sequence[str],
+    relative_cka: float | None,
+    fit: bool,
+    converged: float,
+    store: str | None,
+    as_json: bool,
+) -> int:
+    """Sort cells into the five phases, and check the paper's claims about them.
+
+    Takes a sweep, an imported table, or a .csv or .parquet file; without a name, the only one of
+    the store. Conditions name axes (by their last part) and columns, compare them with numbers
+    and 'texts', and join by and, or, not.
+
+    Numbers in brackets are 95 % intervals: Student's over the cells of a phase, the bootstrap's
+    over cells for correlations. They do not cover the choice of the grid.
+
+    \b
+    [bold]Examples:[/]
+      llt phases quickstart
+      llt phases results.csv --where 'width>1 and batch_size<=256'
+      llt phases results.csv --rule cka=0.6 --rule train_loss=0.1
+      llt phases results.csv --relative-cka 0.5
+      llt phases results.csv --fit
+      llt phases quickstart --json
+    """
+    from llt_core.store import Store
+    from llt_core.store.tables import open_table
+
+    rule = _rule(thresholds, relative_cka)
+    if fit and (thresholds or relative_cka is not None):
+        raise RequestError("--fit with thresholds of your own", expected="one of them")
+    root = store_root(store)
+    opened = Store(root, create=False) if root.is_dir() else None
+    table = open_table(_only(opened) if source is None else source, opened)
+    if not len(table):
+        raise RequestError(f"the table {table.name} has no cells", expected="at least one row")
+    rows = len(table)
+    if condition is not None:
+        from llt_core.analysis.where import where
+
+        table = table.select(where(table, condition))
+        if not len(table):
+            raise RequestError(f"no cell of {table.name} is left", where=f"--where {condition!r}")
+    facts = {"rows": rows, "where": condition, **_facts(table, rule, fit, converged)}
+    if as_json:
+        print(json.dumps(_finite(facts), indent=1))
+    else:
+        from llt_core.cli.phases_text import print_phases
+
+        print_phases(facts)
+    return 0
+
+
+def _rule(assignments: Sequence[str], relative_cka: float | None) -> PhaseRule:
+    """Return the default rule with these thresholds changed."""
+    from pydantic import ValidationError
+
+    from llt_core.analysis import PhaseRule
+
+    known = [name for name in PhaseRule.model_fields if name != "cka_quantile"]
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if key in known and not sign:
+            raise RequestError(
+                f"no value for {key}",
+                where=f"--rule {assignment}",
+                expected="a finite number",
+                next_step=f"--rule {key}=NUMBER",
+            )
+        if key not in known:
+            raise RequestError(
+                f"the rule has no threshold {key!r}",
+                where=f"--rule {assignment}",
+                expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
+                next_step="--rule KEY=NUMBER",
+            )
+        values[key] = text
+    try:
+        return PhaseRule(**values, cka_quantile=relative_cka)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RequestError(
+            first["msg"].removeprefix("Value error, "),
+            where="--rule "
+            + (f"{field}={first['input']}" if field else " --rule ".join(assignments)),
+            expected="a finite number",
+        ) from error
+
+
+def _only(store: Store | None) -> str:
+    """Return the name of the one sweep or table of the store."""
+    from llt_core.store.imported import table_names
+    from llt_core.store.sweeps import names
+
+    found = [*names(store), *table_names(store)] if store is not None else []
+    if len(found) == 1:
+        return found[0]
+    raise RequestError(
+        f"which one? The store has {len(found)} sweeps and tables",
+        where=str(store.root) if store is not None else str(store_root()),
+        expected=f"one of {', '.join(found)}" if found else "a .csv or .parquet file",
+        next_step=f"llt phases {found[0] if found else 'FILE.csv'}",
+    )
+
+
+def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) -> dict[str, Any]:
+    """Return everything the command has to say, for machines."""
+    from llt_core.analysis import PHASES, classify
+    from llt_core.analysis.claims import check_claims
+    from llt_core.analysis.confidence import phase_probabilities
+    from llt_core.analysis.descent import peaks
+    from llt_core.analysis.intervals import mean_interval
+    from llt_core.analysis.statistics import converged, correlate
+
+    fitted = None
+    if fit:
+        from rich.console import Console
+
+        from llt_core.analysis.fitting import fit_rule
+
+        # Over a second for ten thousand cells; shown on a terminal alone.
+        with Console(stderr=True).status(f"Fitting thresholds to {len(table)} cells"):
+            fitted = fit_rule(table, default=rule)
+        rule = fitted.rule
+    verdicts = classify(table, rule)
+    accuracy = table.columns["test_accuracy"].values if "test_accuracy" in table else None
+    phases = []
+    for code, phase in enumerate(PHASES):
+        held = accuracy[verdicts.codes == code] if accuracy is not None else None
+        held = held[held == held] if held is not None else None
+        some = held is not None and len(held) > 0
+        low, high = mean_interval(held) if held is not None else (math.nan, math.nan)
+        phases.append(
+            {
+                "phase": phase,
+                "cells": verdicts.counts[phase],
+                "with_accuracy": 0 if held is None else len(held),
+                "mean_test_accuracy": float(held.mean()) if held is not None and some else None,
+                "interval": [low, high],
+            }
+        )
+    probabilities = phase_probabilities(table, verdicts.rule)
+    found = {among: correlate(table, among, converged_at=converged_at)
+             for among in ("all", "converged")}  # fmt: skip
+    descents = {axis.name: peaks(table, axis) for axis in table.axes}
+    claims = check_claims(
+        table, verdicts, found["converged"], converged_at=converged_at, descents=descents
+    )
+    return {
+        "table": table.name,
+        "origin": table.origin,
+        "cells": len(table),
+        "axes": {axis.name: axis.kind for axis in table.axes},
+        "rule": verdicts.rule.model_dump(exclude={"cka_quantile"}),
+        "relative_cka": rule.cka_quantile,
+        "fit": None if fitted is None else asdict(fitted) | {"rule": fitted.rule.model_dump()},
+        "columns": verdicts.columns,
+        "counts": verdicts.counts,
+        "phases": phases,
+        "undetermined": _grouped(verdicts.reasons, verdicts.codes.tolist()),
+        "claims": [asdict(claim) for claim in claims],
+        "converged_at": converged_at,
+        "converged": int(converged(table, converged_at).sum()),
+        "correlations": {among: [asdict(c) for c in held] for among, held in found.items()},
+        "double_descent": {
+            axis: [asdict(peak) | {"hessian_distance": peak.distance} for peak in held]
+            for axis, held in descents.items()
+        },
+        "by_cell": [
+            {
+                "cell": {axis.name: axis.values[row] for axis in table.axes},
+                "phase": phase,
+                "reason": reason,
+                "probabilities": dict(zip((*PHASES, "undetermined"), chances, strict=True))
+                if chances[0] == chances[0]
+                else None,
+            }
+            for row, (phase, reason, chances) in enumerate(
+                zip(verdicts.phases, verdicts.reasons, probabilities.tolist(), strict=True)
+            )
+        ],
+    }
+
+
+def _grouped(reasons: Sequence[str], codes: Sequence[int]) -> list[dict[str, Any]]:
+    """Count the reasons of undetermined cells, the most frequent first."""
+    from collections import Counter
+
+    counted = Counter(reason for reason, code in zip(reasons, codes, strict=True) if code < 0)
+    return [{"reason": reason, "cells": count} for reason, count in counted.most_common()]
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with None for every number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: _finite(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(held) for held in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,154 @@
+"""``llt phases`` on the published tables, on a large one, and on hardly any."""
+
+import csv
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from llt_core.cli.main import main
+
+tables = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "phase_tables.py"))
+needs_published = pytest.mark.skipif(not tables["there"](), reason="published tables not here")
+COUNTS = {"lr_decay": [28, 13, 14, 16, 20], "constant_lr": [44, 87, 5, 17, 16]}
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLT_STORE", str(tmp_path / "store"))
+
+
+def published(name):
+    return str(tables["SHARED"] / "published" / f"resnet18_cifar10_{name}.csv")
+
+
+def write(table, path="table.csv"):
+    """Write a table in wide form, under names that every reader knows."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(axis.name.split(".")[-1] for axis in table.axes), *table.columns])
+        values = [axis.values for axis in table.axes]
+        values += [column.values.tolist() for column in table.columns.values()]
+        for row in zip(*values, strict=True):
+            writer.writerow(["" if value != value else value for value in row])
+    return path
+
+
+def asked(capsys, *arguments):
+    assert main(["phases", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@needs_published
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_published_tables(name, capsys):
+    facts = asked(capsys, published(name))
+    assert [phase["cells"] for phase in facts["phases"]] == COUNTS[name]
+    claims = {claim["name"]: claim["verdict"] for claim in facts["claims"]}
+    assert claims["accuracy_order"] == claims["best_predictor"] == "holds"
+    best = max(
+        (c for c in facts["correlations"]["converged"] if c["predictor"]),
+        key=lambda c: abs(c["spearman"]["value"]),
+    )
+    assert best["column"].startswith("cka")
+    assert len(facts["by_cell"]) == facts["cells"] == sum(COUNTS[name])
+    assert all(row["reason"] for row in facts["by_cell"])
+    assert all(row["probabilities"] is None for row in facts["by_cell"])
+
+
+@needs_published
+def test_it_is_readable_at_eighty_columns(capsys):
+    assert main(["phases", published("constant_lr")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "III       5 78.63 [76.62, 80.65]" in text
+    assert "holds: Mean test accuracy orders I < {II, III} < IV-A < IV-B" in text
+    assert "…" not in text
+    assert "(imported" in text
+
+
+@needs_published
+def test_rows_and_thresholds_can_be_chosen(capsys):
+    facts = asked(capsys, published("lr_decay"), "--where", "width>1 and batch_size<=256")
+    assert (facts["rows"], facts["cells"]) == (91, 63)
+    all_cells = asked(
+        capsys, published("lr_decay"), "--rule", "train_loss=99", "--rule", "log_trace=99"
+    )
+    assert all_cells["counts"]["I"] == 0
+    assert all_cells["rule"]["train_loss"] == 99
+    relative = asked(capsys, published("lr_decay"), "--relative-cka", "0.5")
+    assert relative["relative_cka"] == 0.5
+    assert relative["counts"]["IV-A"] == relative["counts"]["IV-B"] == 18
+    fitted = asked(capsys, published("lr_decay"), "--fit")
+    assert fitted["fit"]["held_out_score"] > fitted["fit"]["held_out_default_score"]
+    assert fitted["rule"]["cka"] == fitted["fit"]["rule"]["cka"]
+    assert main(["phases", published("lr_decay"), "--fit"]) == 0
+    assert "left-out phases agree with the full fit on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rule", "ckaa=1"], "the rule has no threshold 'ckaa'"),
+        (["--rule", "cka"], "expected: a finite number"),
+        (["--rule", "cka=high"], "--rule cka=high"),
+        (["--rule", "cka=nan"], "--rule cka=nan"),
+        (["--rule", "unconverged=-5"], "no cell would be well connected"),
+        (["--where", "widht > 1"], "one of width"),
+        (["--where", "width > 1000"], "no cell of table is left"),
+        (["--fit", "--rule", "cka=1"], "--fit with thresholds of your own"),
+        (["--fit"], "cells of table have all that thresholds are fitted to"),
+        (["--relative-cka", "2"], "is not in the range"),
+    ],
+)
+def test_wrong_requests(arguments, words, capsys):
+    path = write(tables["grid"](9))
+    assert main(["phases", path, *arguments]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert words in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_few_cells(rows, capsys):
+    path = write(tables["grid"](4).select([row < rows for row in range(4)]))
+    facts = asked(capsys, path)
+    assert facts["cells"] == rows
+    assert sum(facts["counts"].values()) == rows
+    assert {claim["verdict"] for claim in facts["claims"]} <= {"cannot be said", "does not hold"}
+    assert main(["phases", path]) == 0
+    assert f"table: {rows} cells" in capsys.readouterr().out
+
+
+def test_no_cells_and_no_name(capsys):
+    path = write(tables["grid"](4).select([False] * 4))
+    assert main(["phases", path]) == 2
+    capsys.readouterr()
+    assert main(["phases"]) == 2
+    error = capsys.readouterr().err
+    assert "which one? The store has 0 sweeps and tables" in error
+    assert "llt phases FILE.csv" in error
+    assert main(["phases", "nothing"]) == 2
+
+
+def test_what_is_missing_is_said(capsys):
+    table = tables["grid"](25)
+    values = table.columns["cka"].values
+    values[:] = float("nan")
+    facts = asked(capsys, write(table))
+    found = facts["undetermined"]
+    assert sum(group["cells"] for group in found) == facts["counts"]["undetermined"] > 0
+    assert found[0]["reason"].startswith("no cka")
+    cka = next(c for c in facts["correlations"]["all"] if c["column"] == "cka")
+    assert (cka["n"], cka["missing"], cka["spearman"]["value"]) == (0, 25, None)
+
+
+def test_ten_thousand_cells(capsys):
+    """That it works; how long it takes is for benchmarks/phases.py, on a machine left alone."""
+    facts = asked(capsys, write(tables["grid"](10_000)))
+    assert facts["cells"] == 10_000
+    assert len(facts["correlations"]["all"]) >= 7
