@@ -12,7 +12,7 @@ from collections.abc import Container
 import numpy as np
 
 from llt_core.analysis.table import Floats
-from llt_core.analysis.untrusted.archive import refuse
+from llt_core.analysis.untrusted.archive import refuse, shown
 from llt_core.analysis.untrusted.damage import DamagedError
 
 MAX_ENTRIES = 256
@@ -63,9 +63,10 @@ def read_arrays(data: bytes, name: str, wanted: Container[str]) -> dict[str, Flo
         NotImplementedError,
         RuntimeError,
         ValueError,
+        TypeError,
         LookupError,
     ) as error:
-        raise DamagedError(f"is no whole .npz file: {str(error)[:200]}") from error
+        raise DamagedError(f"is no whole .npz file: {shown(str(error))}") from error
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from llt_core.analysis.untrusted.archive import refuse
+from llt_core.analysis.untrusted.archive import refuse, shown
 from llt_core.analysis.untrusted.damage import DamagedError
 
 MAX_STEPS = 100_000
@@ -84,7 +84,7 @@ def read_pickle(data: bytes, name: str) -> Any:
                 return machine.pop()
             machine.step(opcode.name, argument)
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise DamagedError(f"is no whole pickle: {str(error)[:200]}") from error
+        raise DamagedError(f"is no whole pickle: {shown(str(error))}") from error
     raise DamagedError("is no whole pickle")
 
 
@@ -226,7 +226,7 @@ class _Machine:
             raise DamagedError("a name is missing")
         known = _NAMES.get((module, name))
         if known is None:
-            self._refuse(f"{module}.{name}"[:100])
+            self._refuse(shown(f"{module}.{name}"))
         else:
             self._stack.append(_Name(known))
 
@@ -243,13 +243,14 @@ class _Machine:
         state = self.pop()
         dtype = self._top(_Dtype)
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in _ORDERS:
+        if type(order) is not str or order not in _ORDERS:
             raise DamagedError("the state of a dtype is unknown")
         dtype.order = order
 
     def _dtype(self, code: Any, *flags: Any) -> _Dtype:
-        if code not in _CODES:
-            self._refuse(f"the dtype {str(code)[:20]!r}")
+        # Only of a text is it known how long its hash takes: see the module.
+        if type(code) is not str or code not in _CODES:
+            self._refuse(f"the dtype {shown(code) if type(code) is str else '?'}")
         return _Dtype(code)
 
     def _scalar(self, dtype: Any, data: Any) -> Any:
