@@ -131,6 +131,8 @@ class CellTable:
         Where the numbers come from: ``llt``, or what was imported.
     models
         How many models each row has, shape (N,); 0 where nobody says.
+    facts
+        What is the same in all rows, by field: the task, say.
     """
 
     name: str
@@ -138,6 +140,7 @@ class CellTable:
     columns: Mapping[str, Column]
     origin: str = "llt"
     models: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(axis.values) for axis in self.axes}

@@ -181,6 +181,11 @@ def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, 
     ]
 
 
+def point_values(point: SweepPoint) -> dict[str, Any]:
+    """Return the value of each varied field at a grid point, as tables hold it."""
+    return {field: _scalar(value) for field, value in point.values.items()}
+
+
 def _scalar(value: Any) -> Any:
     return scalar(value.model_dump() if isinstance(value, BaseModel) else value)
 

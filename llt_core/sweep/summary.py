@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from llt_core.analysis.means import jackknife
 from llt_core.interfaces import Measurement
 from llt_core.spec.naming import short_name, work_name
 from llt_core.store import Record
@@ -75,26 +74,3 @@ def _mean(found: Sequence[tuple[tuple[str, ...], Measurement]]) -> Mean:
         return Mean(None, None, unit, 0, len(found))
     value = fmean(number for _, number in values)
     return Mean(value, jackknife(values), unit, len(values), len(found))
-
-
-def jackknife(values: Sequence[tuple[Sequence[Any], float]]) -> float | None:
-    """Return the standard error of the mean of ``values``, each with the models it reads.
-
-    The models are independent, pairs of them are not: so models are left out, one after the
-    other, with all that was measured on them (Efron and Stein 1981). For one value a model it
-    is s/√n. None where leaving one out leaves nothing.
-
-    >>> round(jackknife([(["a"], 1.0), (["b"], 2.0), (["c"], 3.0)]), 4)
-    0.5774
-    >>> jackknife([(["a", "b"], 1.0)]) is None
-    True
-    """
-    models = list(dict.fromkeys(model for read, _ in values for model in read))
-    without = [[v for read, v in values if model not in read] for model in models]
-    if len(models) < 2 or not all(without):
-        return None
-    if len({value for _, value in values}) == 1:
-        return 0.0  # exactly, whatever rounding makes of the means
-    means = [fmean(kept) for kept in without]
-    centre, n = fmean(means), len(models)
-    return math.sqrt((n - 1) / n * sum((mean - centre) ** 2 for mean in means))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import llt_core
+from llt_core.analysis.means import jackknife
 from llt_core.errors import DataError, LltError, RequestError
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec, SweepSpec
@@ -19,7 +20,6 @@ from llt_core.sweep import Listener, make_plan
 from llt_core.sweep import compose as composing
 from llt_core.sweep.estimate import estimate
 from llt_core.sweep.preview import preview
-from llt_core.sweep.summary import jackknife
 
 AXES = {
     "load": {"field": "architecture.width", "values": [2, 4]},

@@ -1,0 +1,55 @@
+"""A sweep as a table: one row a grid point, whether it is finished or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from llt_core.analysis.rows import Key, cells_of
+from llt_core.analysis.table import CellTable
+from llt_core.store.cells import Store
+from llt_core.store.index import records
+from llt_core.store.states import CellState, Glance, running
+from llt_core.store.sweeps import SweepPoint, SweepRecord, point_values, recall, sweep_rows
+
+_WHY: dict[CellState, str] = {
+    "waiting": "not measured yet",
+    "running": "being measured",
+    "failed": "failed",
+    "blocked": "a model diverged or failed",
+}
+
+
+def sweep_table(store: Store, name: str) -> CellTable:
+    """Return the grid points of a sweep with what was measured on them so far.
+
+    Raises
+    ------
+    LltError
+        There is no such sweep, or its file cannot be read.
+    """
+    sweep = recall(store, name)
+    glance = Glance(store)
+    glance.again()
+    states = glance.states(sweep, running(store))
+    cells: dict[Key, str] = {}
+    for point in sweep.points:
+        values = point_values(point)
+        cells[tuple(values[field] for field in sweep.fields)] = _missing(point, states)
+    wanted = set(sweep.measures)
+    rows = sweep_rows(sweep, (r for r in records(store) if r.digest in wanted))
+    origin = _origin(sweep, rows)
+    return cells_of(rows, name, axes=sweep.fields, kinds=sweep.kinds, origin=origin, cells=cells)
+
+
+def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:
+    """Say why something is not there at a grid point."""
+    found = Counter(states[digest] for digest in point.measures if states[digest] != "done")
+    told = [f"{_WHY.get(state, state)} ({count})" for state, count in found.items()]
+    return ", ".join(told) or "not asked for"
+
+
+def _origin(sweep: SweepRecord, rows: list[dict[str, Any]]) -> str:
+    """Say that llt measured it, and where the data is not what it is called."""
+    unverified = any(row.get("data_verified") is False for row in rows)
+    return "llt" + (" (data files that are not the published ones)" if unverified else "")

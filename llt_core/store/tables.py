@@ -1,0 +1,250 @@
+"""Tables by name: a sweep of the store, a table that was imported into it, or a file.
+
+Imported tables are kept as ``STORE/tables/NAME.parquet``: long rows, as sweeps are exported.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llt_core.analysis.flat import Flat, read_flat
+from llt_core.analysis.headings import Meaning
+from llt_core.analysis.rows import NEEDED, cells_of
+from llt_core.analysis.table import CellTable
+from llt_core.errors import RequestError
+from llt_core.store.cells import Store, cannot_write
+from llt_core.store.export import to_pandas
+from llt_core.store.sweep_tables import sweep_table
+from llt_core.store.sweeps import names
+
+ENDINGS = (".csv", ".parquet")
+LONGEST_FIELD = 1_000_000
+"""Characters of one field of a CSV file, at most."""
+
+
+def open_table(name: str, store: Store | None = None) -> CellTable:
+    """Return the table called ``name``.
+
+    Raises
+    ------
+    RequestError
+        There is none, or it cannot be read.
+    """
+    path = Path(name)
+    if path.suffix.lower() in ENDINGS or path.is_file():
+        return read_table(path)
+    if store is not None and name in names(store):
+        return sweep_table(store, name)
+    if store is not None and name in table_names(store):
+        return _read_parquet(_file(store, name))
+    known = [] if store is None else [*names(store), *table_names(store)]
+    raise RequestError(
+        f"no sweep or table is called {name!r}",
+        where="" if store is None else str(store.root),
+        expected=f"one of {', '.join(known)}, or a file" if known else "a .csv or .parquet file",
+        next_step="llt status, or llt import list",
+    )
+
+
+def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTable:
+    """Return the table in a file: long, as ``llt export`` writes it, or one row a cell.
+
+    ``said`` tells what columns of a table with one row a cell mean.
+
+    Raises
+    ------
+    RequestError
+        There is no such file, or it is no such table.
+    """
+    if not path.is_file():
+        raise RequestError(f"there is no file {path}", expected="a table: .csv or .parquet")
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path, said)
+    flat = read_csv(path)
+    if said is None and set(NEEDED) <= set(flat.columns):
+        return _long(_typed(flat), path)
+    return read_flat(flat, path.stem, said, f"file {path.name}")
+
+
+def read_csv(path: Path) -> Flat:
+    """Return the text of a CSV file.
+
+    Raises
+    ------
+    RequestError
+        It is empty, no text, or a row has more or fewer fields than there are headings.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    rows, lines = [], []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            headings = [heading.strip() for heading in next(reader, [])]
+            for row in reader:
+                if len(row) != len(headings) and row:
+                    raise _ragged(path, reader.line_num, len(row), len(headings))
+                if row:
+                    rows.append(row)
+                    lines.append(reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(
+            f"the file cannot be read: {error}", where=str(path), expected="a CSV file in UTF-8"
+        ) from error
+    twice = sorted({h for h in headings if headings.count(h) > 1})
+    if not rows or twice:
+        what = f"two columns are called {twice[0]!r}" if twice else "the table has no rows"
+        raise RequestError(what, where=str(path), expected="headings, and one row a cell")
+    columns = zip(*rows, strict=True)
+    return Flat(dict(zip(headings, columns, strict=True)), lines, str(path))
+
+
+def keep_table(
+    store: Store,
+    name: str,
+    rows: Sequence[dict[str, Any]],
+    *,
+    kinds: Mapping[str, str],
+    origin: str,
+) -> Path:
+    """Keep long rows in the store under a name; what was kept by it before is replaced.
+
+    Parameters
+    ----------
+    kinds
+        The varied fields, in order, each with ``load``, ``temperature`` or nothing.
+    origin
+        Where the numbers come from.
+
+    Raises
+    ------
+    RequestError
+        A sweep has that name.
+    StoreError
+        The store cannot be written.
+    """
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    if name in names(store):
+        raise RequestError(f"a sweep is called {name!r}", next_step="--name ANOTHER")
+    path = _file(store, name)
+    table = arrow.Table.from_pandas(to_pandas(list(rows)), preserve_index=False)
+    facts = json.dumps({"kinds": dict(kinds), "origin": origin})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"llt": facts.encode()})
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        parquet.write_table(table, beside)
+        beside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def table_names(store: Store) -> list[str]:
+    """Return the names of all tables that were imported, in order."""
+    return sorted(path.stem for path in (store.root / "tables").glob("[!.]*.parquet"))
+
+
+def as_rows(table: CellTable) -> list[dict[str, Any]]:
+    """Return the long rows of a table with one row a cell: its means, with their errors."""
+    import numpy as np
+
+    return [
+        {
+            **table.facts,
+            **{axis.name: axis.values[row] for axis in table.axes},
+            "name": column.name,
+            "value": float(column.values[row]) if np.isfinite(column.values[row]) else None,
+            "standard_error": _finite(float(column.standard_errors[row])),
+            "unit": column.unit,
+            "n": int(column.n[row]),
+            "status": "ok" if np.isfinite(column.values[row]) else "not_finite",
+            "models": int(table.models[row]),
+            "origin": table.origin,
+        }
+        for row in range(len(table))
+        for column in table.columns.values()
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _file(store: Store, name: str) -> Path:
+    return store.root / "tables" / f"{name}.parquet"
+
+
+def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTable:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (ArrowException, OSError) as error:
+        raise RequestError(
+            f"the table cannot be read: {error}", where=str(path), expected="a Parquet file"
+        ) from error
+    facts = json.loads((table.schema.metadata or {}).get(b"llt", b"{}"))
+    if said is None and set(NEEDED) <= set(table.column_names):
+        return _long(table.to_pylist(), path, facts)
+    columns = {
+        name: ["" if v is None else str(v) for v in table.column(name).to_pylist()]
+        for name in table.column_names
+    }
+    flat = Flat(columns, range(1, table.num_rows + 1), str(path))
+    return read_flat(flat, path.stem, said, f"file {path.name}")
+
+
+def _long(
+    rows: list[dict[str, Any]], path: Path, facts: Mapping[str, Any] | None = None
+) -> CellTable:
+    kinds = (facts or {}).get("kinds")
+    origin = (facts or {}).get("origin") or next((r["origin"] for r in rows if r.get("origin")), "")
+    return cells_of(
+        rows,
+        path.stem,
+        axes=None if not kinds else list(kinds),
+        kinds=kinds,
+        origin=str(origin or f"exported: {path.name}"),
+    )
+
+
+def _typed(flat: Flat) -> list[dict[str, Any]]:
+    """Return the rows of a long CSV file, numbers as numbers and nothing as None."""
+    columns = {name: [_value(text) for text in texts] for name, texts in flat.columns.items()}
+    if "seeds" in flat.columns:  # 0+1 for a pair, so never a number
+        columns["seeds"] = [text or None for text in flat.columns["seeds"]]
+    for row, value in enumerate(columns["value"]):
+        if isinstance(value, str):
+            raise RequestError(
+                f"{value!r} is no number",
+                where=f"{flat.where}, line {flat.lines[row]}, column value",
+                expected="a number, or nothing where there is none",
+            )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _value(text: str) -> Any:
+    if not text or text.lower() == "nan":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _ragged(path: Path, line: int, found: int, expected: int) -> RequestError:
+    return RequestError(
+        f"the row has {found} fields, and there are {expected} headings",
+        where=f"{path}, line {line}",
+        expected="as many fields as headings, with commas between them",
+    )

@@ -1,0 +1,160 @@
+"""Tables by name: sweeps, imported ones, and files."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llt_core
+from llt_core.analysis import classify
+from llt_core.errors import RequestError
+from llt_core.store import Store
+from llt_core.store.export import write_table
+from llt_core.store.tables import as_rows, keep_table, open_table, read_table, table_names
+
+SHARED = Path(os.environ.get("LLT_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
+PUBLISHED = SHARED / "published"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep of three points, one of which diverges, and one that was not computed."""
+    home = tmp_path_factory.mktemp("swept")
+    keys = {
+        "task": "digits",
+        "architecture": "mlp:depth=1,width=4",
+        "metrics": ["train_loss", "test_accuracy", "l2_distance"],
+        "models": 2,
+        "train": {"epochs": 1},
+        "name": "rates",
+    }
+
+    def sweep(*rates):
+        axes = {"temperature": {"field": "train.learning_rate", "values": list(rates)}}
+        return llt_core.sweep(**keys, axes=axes, store=home / "store", executor="inline")
+
+    result = sweep(0.1, 0.01, 1e30)
+    return Store(home / "store"), result
+
+
+def same(one, two):
+    assert [axis.name for axis in one.axes] == [axis.name for axis in two.axes]
+    assert [axis.values for axis in one.axes] == [axis.values for axis in two.axes]
+    for name, column in one.columns.items():
+        other = two.column(name)
+        np.testing.assert_array_equal(column.values, other.values)
+        np.testing.assert_array_equal(column.standard_errors, other.standard_errors)
+        assert column.samples == other.samples
+
+
+def test_a_sweep_is_a_table(swept):
+    store, result = swept
+    table = open_table("rates", store)
+    (axis,) = table.axes
+    assert (axis.name, axis.kind) == ("train.learning_rate", "temperature")
+    means = {values["train.learning_rate"]: found for values, found in result.points()}
+    for row, rate in enumerate(axis.values):
+        for name in ("train_loss", "test_accuracy", "l2_distance"):
+            column, mean = table.column(name), means[rate].get(name)
+            if mean is None:
+                assert np.isnan(column.values[row])
+                assert column.reasons[row] == "a model diverged or failed (5)"
+            else:
+                assert column.values[row] == pytest.approx(mean.value, rel=1e-15)
+                assert column.n[row] == mean.n
+                error = column.standard_errors[row]
+                assert (
+                    np.isnan(error) if mean.standard_error is None else error == mean.standard_error
+                )
+    assert list(table.models) == [2, 2, 0]
+    assert table.facts["task"] == "llt/digits"
+    assert classify(table).counts["undetermined"] == 3
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_is_exported_reads_the_same(swept, tmp_path, form):
+    store, result = swept
+    path = tmp_path / f"rates.{form}"
+    write_table(result.to_rows(), path, form)
+    table, whole = open_table(str(path)), open_table("rates", store)
+    finished = whole.select(whole.models > 0)
+    order, there = (np.argsort(one.axis("learning_rate").values) for one in (table, finished))
+    for name, column in finished.columns.items():
+        np.testing.assert_array_equal(column.values[there], table.column(name).values[order])
+
+
+def test_kept_tables_come_back_with_their_origin(tmp_path, swept):
+    store, result = swept
+    rows = result.to_rows()
+    kept = Store(tmp_path / "store")
+    keep_table(kept, "mine", rows, kinds={"train.learning_rate": "temperature"}, origin="a paper")
+    assert table_names(kept) == ["mine"]
+    table = open_table("mine", kept)
+    assert (table.origin, table.axes[0].kind) == ("a paper", "temperature")
+    keep_table(kept, "mine", rows[:1], kinds={"train.learning_rate": ""}, origin="less")
+    assert len(open_table("mine", kept)) == 1
+    with pytest.raises(RequestError, match="a sweep is called 'rates'"):
+        keep_table(store, "rates", rows, kinds={}, origin="")
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published tables here")
+@pytest.mark.parametrize("name", ["resnet18_cifar10_lr_decay", "resnet18_cifar10_constant_lr"])
+def test_published_tables_need_no_options(name, tmp_path):
+    table = open_table(str(PUBLISHED / f"{name}.csv"))
+    assert [axis.name for axis in table.axes] == ["architecture.width", "train.batch_size"]
+    assert [axis.kind for axis in table.axes] == ["load", "temperature"]
+    assert classify(table).counts["undetermined"] == 0
+    # Kept as long rows and read again, it is the same to the last bit.
+    store = Store(tmp_path / "store")
+    kinds = {axis.name: axis.kind for axis in table.axes}
+    keep_table(store, "published", as_rows(table), kinds=kinds, origin=table.origin)
+    again = open_table("published", store)
+    places = {key: row for row, key in enumerate(zip(*(a.values for a in again.axes), strict=True))}
+    order = [places[key] for key in zip(*(a.values for a in table.axes), strict=True)]
+    for column in table.columns.values():
+        np.testing.assert_array_equal(again.column(column.name).values[order], column.values)
+        errors = again.column(column.name).standard_errors[order]
+        np.testing.assert_array_equal(errors, column.standard_errors)
+    np.testing.assert_array_equal(again.models[order], table.models)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "no rows"),
+        ("width,trace\n", "no rows"),
+        ("width,trace\n1,2,3\n", "3 fields, and there are 2 headings"),
+        ("width,width\n1,2\n", "two columns are called 'width'"),
+        ("width,trace\n1,\xff\n", "cannot be read"),
+        ("width,name,value\n1,cka,high\n", "'high' is no number"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path, text, what):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(RequestError, match=what) as caught:
+        read_table(path)
+    assert str(path) in caught.value.where
+
+
+def test_names_of_nothing(swept, tmp_path):
+    store, _ = swept
+    with pytest.raises(RequestError, match="no sweep or table") as caught:
+        open_table("rate", store)
+    assert "rates" in caught.value.expected
+    with pytest.raises(RequestError, match="there is no file"):
+        open_table("gone.csv", store)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RequestError, match="cannot be read"):
+        open_table(str(tmp_path / "t.parquet"))
+
+
+def test_ten_thousand_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    lines = (f"{w},{b},{w * b},{w / b}" for w in range(1, 101) for b in range(1, 101))
+    path.write_text("\n".join(["width,batch_size,trace,train_loss", *lines]))
+    start = time.monotonic()
+    assert len(read_table(path)) == 10_000
+    assert time.monotonic() - start < 5
