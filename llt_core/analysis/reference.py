@@ -63,9 +63,13 @@ class Imported:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The axes that rows have, each as load or temperature."""
-        held = {name for row in self.rows for name in row}
-        return {name: kind for name, kind in KINDS.items() if name in held}
+        """The fields that differ between cells, each as load, temperature or nothing.
+
+        Of a single cell width and batch size.
+        """
+        kinds = {**KINDS, "architecture": "", "train.recipe": ""}
+        varied = {n: k for n, k in kinds.items() if len({row[n] for row in self.rows}) > 1}
+        return varied or {n: KINDS[n] for n in ("architecture.width", "train.batch_size")}
 
 
 @dataclass
@@ -76,6 +80,8 @@ class _Cell:
     readings: dict[str, list[Reading]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     """File → what is wrong with it."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """File → its whole name."""
 
     @property
     def models(self) -> list[int]:
@@ -165,6 +171,7 @@ class _Reader:
             cell.damaged[file] = f"{where.file} {error}"
             return
         cell.readings[file] = readings
+        cell.sources[file] = name
         self._count += len(readings)
         if self._count > MAX_ROWS:
             raise RequestError(f"refused: more than {MAX_ROWS:,} numbers", where=shown(name))
@@ -215,7 +222,7 @@ class _Reader:
             "status": reading.status,
             "reason": reading.reason,
             "origin": self._origin,
-            "source": f"{name}/{file}",
+            "source": shown(cell.sources.get(file, f"{name}/metrics/{file}")),
         }
 
     def _left_over(self) -> Iterator[Problem]:

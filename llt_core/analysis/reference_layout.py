@@ -24,6 +24,18 @@ RECIPES = {
 }
 """What the published code calls a way of training, and what llt does."""
 ARCHITECTURES = {"ResNet18": "resnet18", "VGG11": "vgg11"}
+PUBLISHED = {
+    "data_subset.fraction": 1.0,
+    "label_noise.fraction": 0.0,
+    "train.batch_size": 128,
+    "train.learning_rate": 0.05,
+    "train.weight_decay": 5e-4,
+}
+"""What holds where a folder names nothing else (Yang et al. 2021), and by the way of training:"""
+PUBLISHED_BY_RECIPE: dict[str, dict[str, float]] = {
+    "lr_decay": {"train.learning_rate": 0.1},
+    "small_wd": {"train.weight_decay": 1e-4},
+}
 FIXED_NOISE = 0.1
 """Noise of the labels in subsets with noise; the published code has no other."""
 _DATA = re.compile(r"different_knobs_(?P<kind>[a-z]\w*?)_(?P<amount>\d+)")
@@ -87,7 +99,8 @@ def place(name: str) -> Place | None:
 def axes(cell: str) -> dict[str, Any]:
     """Return the fields that a cell's folder states, as results of llt call them.
 
-    The task is CIFAR-10: the published code knows no other, and its folders name none.
+    The task is CIFAR-10: the published code knows no other, and its folders name none. Of the
+    other fields a folder states one or two; for the rest stand the published settings.
 
     Raises
     ------
@@ -98,19 +111,21 @@ def axes(cell: str) -> dict[str, Any]:
     --------
     >>> axes("different_knobs_subset_10/bs_32/lr_decay/ResNet18_w4")
     {'task': 'cifar10', 'architecture': 'resnet18', 'architecture.width': 4,
-     'data_subset.fraction': 1.0, 'train.recipe': 'lr_decay', 'train.batch_size': 32}
+     'train.recipe': 'lr_decay', 'data_subset.fraction': 1.0, 'label_noise.fraction': 0.0,
+     'train.batch_size': 32, 'train.learning_rate': 0.1, 'train.weight_decay': 0.0005}
     >>> axes("different_knobs_random_label_015/wd_5e-05/normal/ResNet18_w8")["label_noise.fraction"]
     0.15
     """
     data, temperature, recipe, model = cell.split("/")[-4:]
     if recipe not in RECIPES:
         raise UnknownNameError(f"the way of training {recipe!r}")
+    settings = PUBLISHED | PUBLISHED_BY_RECIPE.get(recipe, {})
+    settings |= _data(data) | _temperature(temperature)
     return {
         "task": "cifar10",
         **_model(model),
-        **_data(data),
         "train.recipe": RECIPES[recipe],
-        **_temperature(temperature),
+        **settings,
     }
 
 
@@ -121,7 +136,7 @@ def _data(name: str) -> dict[str, Any]:
         raise UnknownNameError(f"the data {name!r}")
     amount = _fraction(found["amount"])
     if kind == "random_label":
-        return {"data_subset.fraction": 1.0, "label_noise.fraction": amount}
+        return {"label_noise.fraction": amount}
     noise = {"label_noise.fraction": FIXED_NOISE} if kind == "subset_noisy" else {}
     return {"data_subset.fraction": amount, **noise}
 
