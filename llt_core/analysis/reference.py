@@ -53,7 +53,7 @@ class Imported:
     problems
         What is missing, not finite, damaged or not understood.
     cells
-        The folders that were understood.
+        The folders of which anything could be read.
     """
 
     origin: str
@@ -179,7 +179,7 @@ class _Reader:
     def result(self, path: Path) -> Imported:
         """Return the rows of all cells, and what there is to say about them."""
         cells = {name: cell for name, cell in self._cells.items() if cell is not None}
-        if not cells:
+        if not any(cell.models for cell in cells.values()):
             raise RequestError(
                 "no published results found",
                 where=str(path),
@@ -189,11 +189,12 @@ class _Reader:
         self._no_twins(cells)
         rows: list[dict[str, Any]] = []
         for name, cell in sorted(cells.items(), key=lambda item: _order(item[1])):
-            found = list(_complete(cell))
+            found = list(_complete(cell)) if cell.models else []
             rows += [self._row(name, cell, file, reading) for file, reading in found]
             self._problems += _problems(name, cell, [reading for _, reading in found])
         self._problems += self._left_over()
-        return Imported(self._origin, rows, self._problems, tuple(cells))
+        known = tuple(name for name, cell in cells.items() if cell.models)
+        return Imported(self._origin, rows, self._problems, known)
 
     def _no_twins(self, cells: dict[str, _Cell]) -> None:
         """Refuse two folders that mean the same cell, as of two experiments in one archive."""
@@ -240,20 +241,18 @@ def _order(cell: _Cell) -> tuple[tuple[str, Any], ...]:
 
 def _complete(cell: _Cell) -> Iterator[tuple[str, Reading]]:
     """Yield all readings of a cell, those of files that are missing too, with their file."""
-    held = {file: found for file, found in cell.readings.items() if not _doubled(file, cell)}
-    for file, found in held.items():
-        yield from ((file, reading) for reading in found)
     models = cell.models
+    curves = sorted(file for file in cell.readings if file not in FILES)
     for file, quantities in FILES.items():
-        if file in held or (file == "curve_test.npz" and any(map(_is_curve, held))):
-            continue
-        reason = cell.damaged.get(file, f"{file} is missing")
-        for quantity, of in _expected(file, quantities, models):
-            yield file, quantity.missing(of, reason)
-
-
-def _is_curve(file: str) -> bool:
-    return file.startswith("connecting_")
+        if file in cell.readings:
+            yield from ((file, reading) for reading in cell.readings[file])
+        elif file != "curve_test.npz" or not curves:
+            reason = cell.damaged.get(file, f"{file} is missing")
+            for quantity, of in _expected(file, quantities, models):
+                yield file, quantity.missing(of, reason)
+    for file in curves:
+        if not _doubled(file, cell):
+            yield from ((file, reading) for reading in cell.readings[file])
 
 
 def _doubled(file: str, cell: _Cell) -> bool:

@@ -182,9 +182,7 @@ def _facts(imported: Imported) -> dict[str, Any]:
 
 
 def _levels(imported: Imported) -> dict[str, list[Any]]:
-    return {
-        name: sorted({row[name] for row in imported.rows}) for name in imported.kinds
-    }
+    return {name: sorted({row[name] for row in imported.rows}) for name in imported.kinds}
 
 
 def _print(imported: Imported) -> None:

@@ -290,9 +290,7 @@ def _file(path: Path, name: str, limits: Limits) -> bytes:
             _judge_file(name, facts.st_size, limits)
             data = file.read(limits.file_bytes + 1)
     except OSError as error:
-        raise RequestError(
-            f"a file cannot be read: {error.strerror}", where=shown(name)
-        ) from error
+        raise RequestError(f"a file cannot be read: {error.strerror}", where=shown(name)) from error
     _judge_file(name, len(data), limits)
     return data
 
