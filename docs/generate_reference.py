@@ -8,7 +8,6 @@ click commands; torch is not imported.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import re
 import sys

@@ -275,7 +275,8 @@ def _expected(
 def _problems(name: str, cell: _Cell, readings: list[Reading]) -> Iterator[Problem]:
     """Yield what a cell lacks, each quantity and reason once."""
     if not cell.models:
-        yield Problem(shown(name), "", "no file of it can be read: the cell is left out")
+        told = "; ".join(cell.damaged.values()) or "there is none that is imported"
+        yield Problem(shown(name), "", f"no file of it can be read ({told}): it is left out")
         return
     lacking: dict[tuple[str, str], list[Reading]] = {}
     for reading in readings:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,13 @@ _ARRAYS = {
     ("test", "error"): "te_err",
     ("test", "loss"): "te_nll",
 }
+_SUMS: dict[str, Callable[[Floats, float], float]] = {
+    "": lambda values, ends: ends - values[np.argmax(np.abs(values - ends))],
+    "_barrier": lambda values, ends: values[1:-1].max() - ends,
+    "_dip": lambda values, ends: ends - values[1:-1].min(),
+    "_peak": lambda values, ends: -values[1:-1].max(),
+}
+"""Connectivity, and the other sums of a curve (paper: Yang et al. 2021, section 2)."""
 MOST_POINTS, MOST_MODELS = 1001, 32
 """Of a curve, and of a cell: the published code has 5 to 61, and 5."""
 
@@ -157,7 +165,7 @@ def _per_model(
     document: Any, quantities: Iterable[Quantity], paths: Iterable[tuple[Any, ...]]
 ) -> list[Reading]:
     return [
-        quantity.reading((model,), lambda m=model, p=path: [_number(document, m, *p)])  # type: ignore[misc]
+        quantity.reading((model,), partial(_numbers, document, [(model, *path)]))
         for quantity, path in zip(quantities, paths, strict=True)
         for model in _models(document)
     ]
@@ -167,14 +175,10 @@ def _per_pair(
     matrix: Any, quantities: Iterable[Quantity], paths: Iterable[tuple[Any, ...]]
 ) -> list[Reading]:
     """Return a reading for each two models: the mean of both orders, which differ for CKA."""
-
-    def both(first: int, second: int, path: tuple[Any, ...]) -> list[float]:
-        return [_number(matrix, first, second, *path), _number(matrix, second, first, *path)]
-
     return [
-        quantity.reading(pair, lambda q=pair, p=path: both(*q, p))  # type: ignore[misc]
+        quantity.reading((i, j), partial(_numbers, matrix, [(i, j, *path), (j, i, *path)]))
         for quantity, path in zip(quantities, paths, strict=True)
-        for pair in itertools.combinations(_models(matrix), 2)
+        for i, j in itertools.combinations(_models(matrix), 2)
     ]
 
 
@@ -185,15 +189,14 @@ def _curve(arrays: dict[str, Floats], pair: Models) -> list[Reading]:
     for (split, kind), name in _SCORES.items():
         values = arrays.get(_ARRAYS[split, kind])
         unit = PERCENT if kind == "error" else NATS
-        for suffix, number in _sums(values, len(ts)).items():
+        for suffix, compute in _SUMS.items():
             quantity = Quantity(name + suffix, _CURVE, unit, 2)
-            readings.append(quantity.reading(pair, number))
+            readings.append(quantity.reading(pair, partial(_sum, values, len(ts), compute)))
     for split, prefix in (("train", "curve"), ("test", "curve_test")):
         values = arrays.get(_ARRAYS[split, "error"])
         for place, t in enumerate(ts):
             quantity = Quantity(f"{_CURVE}_{prefix}_t{t:.3g}", _CURVE, PERCENT, 2)
-            at = _checked(values, len(ts))
-            readings.append(quantity.reading(pair, lambda a=at, i=place: [float(a()[i])]))  # type: ignore[misc]
+            readings.append(quantity.reading(pair, partial(_at, values, len(ts), place)))
     return readings
 
 
@@ -206,34 +209,24 @@ def _points(arrays: dict[str, Floats]) -> Floats:
     return ts
 
 
-def _checked(values: Floats | None, points: int) -> Callable[[], Floats]:
-    def get() -> Floats:
-        if values is None or values.shape != (points,):
-            raise DamagedError("has no value for each point of the curve")
-        return values
-
-    return get
+def _checked(values: Floats | None, points: int) -> Floats:
+    if values is None or values.shape != (points,):
+        raise DamagedError("has no value for each point of the curve")
+    return values
 
 
-def _sums(values: Floats | None, points: int) -> dict[str, Callable[[], list[float]]]:
-    """Return how to compute the connectivity, barrier, dip and peak of T values."""
-    get = _checked(values, points)
+def _at(values: Floats | None, points: int, place: int) -> list[float]:
+    return [float(_checked(values, points)[place])]
 
-    def of(compute: Callable[[Floats, float], float]) -> Callable[[], list[float]]:
-        def number() -> list[float]:
-            held = get()
-            if not np.isfinite(held).all():
-                return [math.nan]
-            return [float(compute(held, float(held[0] + held[-1]) / 2))]
 
-        return number
-
-    return {
-        "": of(lambda v, ends: ends - v[np.argmax(np.abs(v - ends))]),
-        "_barrier": of(lambda v, ends: v[1:-1].max() - ends),
-        "_dip": of(lambda v, ends: ends - v[1:-1].min()),
-        "_peak": of(lambda v, _: -v[1:-1].max()),
-    }
+def _sum(
+    values: Floats | None, points: int, compute: Callable[[Floats, float], float]
+) -> list[float]:
+    """Return what ``compute`` says of T values and the mean of the outer two."""
+    held = _checked(values, points)
+    if not np.isfinite(held).all():
+        return [math.nan]
+    return [float(compute(held, float(held[0] + held[-1]) / 2))]
 
 
 def _models(document: Any) -> list[int]:
@@ -254,6 +247,10 @@ def _entry(document: Any, key: Any) -> Any:
     except LookupError:
         pass
     raise DamagedError(f"has no {key!r}")
+
+
+def _numbers(document: Any, paths: Iterable[tuple[Any, ...]]) -> list[float]:
+    return [_number(document, *path) for path in paths]
 
 
 def _number(document: Any, *path: Any) -> float:

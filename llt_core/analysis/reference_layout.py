@@ -84,12 +84,11 @@ def place(name: str) -> Place | None:
         return None
     *before, data, temperature, recipe, model, folder, file = parts
     curve = _CURVE.fullmatch(folder)
+    pair: tuple[int, ...] = ()
     if data.startswith(_CURVES_OF) and curve:
         data = data.removeprefix(_CURVES_OF)
         pair = (int(curve["first"]), int(curve["second"]))
-    elif folder == "metrics":
-        pair = ()
-    else:
+    elif folder != "metrics":
         return None
     if not data.startswith("different_knobs_"):
         return None
