@@ -17,7 +17,7 @@ import numpy as np
 from llt_core.analysis.untrusted.archive import refuse, shown
 from llt_core.analysis.untrusted.damage import DamagedError
 
-MAX_STEPS = 100_000
+MAX_STEPS = 20_000
 """Instructions in a pickle; the results of five models take a few hundred."""
 _SCALAR = "scalar"
 _DTYPE = "dtype"
