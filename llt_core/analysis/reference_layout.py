@@ -141,12 +141,12 @@ def _data(name: str) -> dict[str, Any]:
 
 
 def _fraction(digits: str) -> float:
-    """Read a fraction whose point was left out behind its first digit.
+    """Read a fraction whose point was left out behind its first digit; one digit is tenths.
 
-    >>> [_fraction(text) for text in ("10", "01", "0", "0025")]
-    [1.0, 0.1, 0.0, 0.025]
+    >>> [_fraction(text) for text in ("10", "01", "0", "0025", "7")]
+    [1.0, 0.1, 0.0, 0.025, 0.7]
     """
-    fraction = float(f"{digits[0]}.{digits[1:] or 0}")
+    fraction = float(f"{digits[0]}.{digits[1:]}" if len(digits) > 1 else f"0.{digits}")
     if not 0 <= fraction <= 1:
         raise UnknownNameError(f"the fraction {digits!r}")
     return fraction

@@ -43,13 +43,23 @@ def command() -> None:
 
 @command.command("reference")
 @click.argument("path", metavar="PATH")
-@click.option("--name", metavar="NAME", help="Keep it by this name  [dim](default: after PATH)[/]")
+@click.option(
+    "--name",
+    "table_name",
+    metavar="NAME",
+    help="Keep it by this name  [dim](default: after PATH)[/]",
+)
 @click.option("-o", "--output", metavar="FILE", help="Write the rows as well: .csv or .parquet")
 @store_option
 @json_option
 @quiet_option
 def reference(
-    path: str, name: str | None, output: str | None, store: str | None, as_json: bool, quiet: bool
+    path: str,
+    table_name: str | None,
+    output: str | None,
+    store: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Import results in the layout of Yang et al. (2021): a .tar.gz or .tar file, or a folder.
 
@@ -70,7 +80,7 @@ def reference(
     from llt_core.store.tables import keep_table, table_names
 
     source = Path(path).expanduser()
-    called = _name(name, source)
+    called = _name(table_name, source)
     form = form_of(Path(output)) if output else None
     with _progress(quiet) as progress:
         imported = read_reference(source, progress=progress)
