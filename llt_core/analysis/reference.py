@@ -25,7 +25,8 @@ from llt_core.analysis.reference_layout import KINDS, Place, UnknownNameError, a
 from llt_core.analysis.untrusted import DamagedError, Limits, members, shown
 from llt_core.errors import RequestError
 
-MAX_ROWS = 3_000_000
+MAX_ROWS = 1_500_000
+"""Some 17,000 cells of five models, and two gigabytes of memory."""
 _SILENT = (".log", ".err", ".txt")
 """Endings of what the published scripts leave beside results: nothing is lost with them."""
 

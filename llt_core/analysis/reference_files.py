@@ -42,7 +42,7 @@ MOST_POINTS, MOST_MODELS = 1001, 32
 """Of a curve, and of a cell: the published code has 5 to 61, and 5."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One number of a file, or why there is none.
 

@@ -18,6 +18,7 @@ from llt_core.errors import RequestError
 MIB = 2**20
 _HEADER_BYTES = 64 * 1024
 """A name or a table of attributes in front of a member is not longer than this."""
+_NAME_LENGTH = 1024
 _LONG_HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -241,6 +242,8 @@ def _judge_file(name: str, size: int, limits: Limits) -> None:
 
 def _plain_name(name: str) -> str:
     """Return the name without a leading ``./``; refuse one that leads elsewhere."""
+    if len(name) > _NAME_LENGTH:
+        refuse(f"its name has {len(name):,} characters", name)
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or re.match("[A-Za-z]:", name):
         refuse("its name is an absolute path", name)

@@ -220,6 +220,7 @@ def test_each_field_that_a_folder_can_state(tmp_path):
             "train.weight_decay": 5e-5,
             "train.recipe": "small_wd",
         },
+        "different_knobs_subset_7/bs_17/lr_decay/ResNet18_w1": {"data_subset.fraction": 0.7},
         "different_knobs_random_label_0/bs_16/lr_decay/ResNet18_w1": {
             "label_noise.fraction": 0.0,
             "train.learning_rate": 0.1,
@@ -396,3 +397,14 @@ def test_a_cell_with_absurdly_many_models_is_not_believed(tmp_path):
     write(tmp_path, f"{CELL}/metrics/model_dist.pkl", {"model_distance": scores(*[1.0] * 500)})
     imported = read_reference(tmp_path)
     assert "numbered from 0 to at most 31" in one(imported, "l2_distance", "0+1")["reason"]
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+def test_more_numbers_than_the_limit(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("llt_core.analysis.reference.MAX_ROWS", limit)
+    write(tmp_path, f"{CELL}/metrics/loss_acc.pkl", scores(1.0, 2.0, 3.0))
+    if limit == 6:
+        assert read_reference(tmp_path).rows
+    else:
+        with pytest.raises(RequestError, match="more than 5 numbers"):
+            read_reference(tmp_path)

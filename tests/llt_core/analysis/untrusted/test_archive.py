@@ -297,6 +297,10 @@ def test_a_file_that_becomes_a_link_is_not_followed(folder, monkeypatch):
         list(members(folder, swapped))
 
 
+def test_a_name_of_thousands_of_characters(path):
+    refused(tar(path, (header("a/" * 600 + "x.pkl", 1), b"1")), "its name has 1,205 characters")
+
+
 def test_names_are_safe_to_print(path):
     error = refused(tar(path, (header("../\x1b[31m\n" + "x" * 60, 1), b"1")), "leads out")
     assert "\x1b" not in str(error)
