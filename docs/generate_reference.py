@@ -8,7 +8,6 @@ click commands; torch is not imported.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import re
 import sys
@@ -21,7 +20,7 @@ import rich_click as click
 from pydantic.fields import FieldInfo
 from rich.text import Text
 
-from llt_core.cli.main import COMMANDS
+from llt_core.cli.main import COMMANDS, load_command
 from llt_core.cli.show import STAGES, example, strength
 from llt_core.interfaces import Component, DataError
 from llt_core.plugins.loader import load
@@ -271,8 +270,10 @@ def _cli_page() -> str:
         "",
     ]
     for name in COMMANDS:
-        module = importlib.import_module(f"llt_core.cli.{name.replace('-', '_')}")
-        lines += [*_command(name, module.command), ""]
+        command = load_command(name)
+        lines += [*_command(name, command), ""]
+        for inner, part in getattr(command, "commands", {}).items():
+            lines += [*_command(f"{name} {inner}", part), ""]
     lines += ["## Environment variables", "", *_table(("variable", "meaning"), VARIABLES)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -27,7 +27,7 @@ NEEDED = ("name", "value")
 MEASURED = frozenset({
     "metric", "name", "value", "standard_error", "unit", "n", "counted", "status", "seconds",
     "finished", "device", "data_fingerprint", "data_verified", "digest", "seeds", "origin",
-    "models",
+    "models", "reason", "source",
 })  # fmt: skip
 """Columns that describe the measurement, not the composition."""
 
@@ -171,7 +171,7 @@ def _take(taken: _Taken, row: Row) -> None:
         taken.errors.append(_float(row.get("standard_error")))
         taken.counts.append(1 if models else int(row.get("n") or 1))
     else:
-        taken.lost.append(str(row.get("status") or "not_finite"))
+        taken.lost.append(str(row.get("reason") or row.get("status") or "not_finite"))
 
 
 def _models(taken: Mapping[str, Mapping[Key, _Taken]], key: Key) -> list[str]:

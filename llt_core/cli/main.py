@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from keyword import iskeyword
 
 import rich_click as click
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "phases": "Sort cells into phases, and check the claims about them.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
+    "import": "Bring published results into the store, as a table.",
     "gc": "Delete what nobody needs any more; first say what that is.",
     "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",
     "show": "Show the parameters of one plugin.",
@@ -52,8 +54,14 @@ class LazyGroup(click.RichGroup):
         """Import the command that is called, and no other."""
         if args[0] not in COMMANDS:
             return super().resolve_command(ctx, args)
-        module = importlib.import_module(f"llt_core.cli.{args[0].replace('-', '_')}")
-        return args[0], module.command, args[1:]
+        return args[0], load_command(args[0]), args[1:]
+
+
+def load_command(name: str) -> click.Command:
+    """Import the file of a command, ``import_.py`` for one whose name Python reserves."""
+    file = name.replace("-", "_") + ("_" if iskeyword(name) else "")
+    command: click.Command = importlib.import_module(f"llt_core.cli.{file}").command
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from llt_core.errors import RequestError
 from llt_core.interfaces import composition_columns
 from llt_core.store.output import written_whole
 from llt_core.store.records import Record
@@ -52,6 +53,23 @@ def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
 
     names = dict.fromkeys(name for row in table for name in row)
     return pd.DataFrame({name: _column([row.get(name) for row in table]) for name in names})
+
+
+def form_of(path: Path) -> Literal["csv", "parquet"]:
+    """Return the format that the ending of a file names.
+
+    Raises
+    ------
+    RequestError
+        It names none.
+    """
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in FORMATS:
+        raise RequestError(
+            f"the ending of {str(path)!r} names no format",
+            expected=f"one of {', '.join(FORMATS)}",
+        )
+    return cast(Literal["csv", "parquet"], ending)
 
 
 def write_table(table: list[dict[str, Any]], path: Path, form: Literal["csv", "parquet"]) -> None:

@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 import rich_click as click
 
-from llt_core.cli.main import COMMANDS
+from llt_core.cli.main import COMMANDS, load_command
 from llt_core.cli.run import _spec
 from llt_core.interfaces import Measurement
 from llt_core.plugins import Catalogue
@@ -74,10 +74,6 @@ def commands(page):
         words = shlex.split(line, comments=True)
         ends = [at for at, word in enumerate(words) if word in ("|", ">", "&&", ";")]
         yield words[1 : min(ends, default=len(words))], whole
-
-
-def command_named(name):
-    return importlib.import_module(f"llt_core.cli.{name.replace('-', '_')}").command
 
 
 def clean_environment(**more):
@@ -245,9 +241,12 @@ def test_commands_would_run(page, local_plugins):
         if words[0].startswith("-") or words[0].isupper():  # llt --help, llt COMMAND --help
             continue
         assert words[0] in COMMANDS, words
-        command, rest = command_named(words[0]), words[1:]
+        command, rest = load_command(words[0]), words[1:]
         if "--help" in rest:
             continue
+        if isinstance(command, click.Group) and rest:
+            assert rest[0] in command.commands, words
+            command, rest = command.commands[rest[0]], rest[1:]
         context = click.Context(command)
         try:
             options = command.make_parser(context).parse_args(list(rest))[0]
