@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from llt_core.analysis import Axis, Column
-from llt_core.analysis.table import Floats
+from llt_core.analysis.table import AxisKind, Floats
 
 PHASE_COLOURS = {
     "I": "#D55E00",
@@ -28,8 +28,9 @@ PHASE_MARKERS = {"I": "v", "II": "^", "III": "s", "IV-A": "D", "IV-B": "o"}
 """Shapes of points, so that colour is never the only sign."""
 UNDETERMINED_COLOUR = "#BBBBBB"
 MISSING_COLOUR = "#EEEEEE"
-SEQUENTIAL, DIVERGING = "viridis", "PuOr"
-"""Names of colour maps that are even in lightness and told apart by colour-blind readers."""
+SEQUENTIAL, DIVERGING = "viridis", "RdBu"
+"""Names of colour maps that are even in lightness and told apart by colour-blind readers; the
+second one is red below zero."""
 PHASE_MEANING = {
     "I": "sharp, poorly connected",
     "II": "sharp, connected",
@@ -47,42 +48,47 @@ class AxisFacts:
 
     Attributes
     ----------
+    kind
+        Load, temperature, or neither.
     more
         The end at which load or temperature is larger; None where nobody said.
     """
 
     title: str
+    kind: AxisKind = ""
     more: End | None = None
 
 
 _AXES = {
-    "width": AxisFacts("width", "low"),
-    "embedding_dimension": AxisFacts("embedding dimension", "low"),
-    "embedding": AxisFacts("embedding dimension", "low"),
-    "dimension": AxisFacts("dimension", "low"),
-    "growth_rate": AxisFacts("growth rate", "low"),
-    "data_subset.fraction": AxisFacts("fraction of the training data", "high"),
-    "data_tenths": AxisFacts("tenths of the training data", "high"),
-    "label_noise.fraction": AxisFacts("fraction of random labels", "high"),
-    "pixel_noise.magnitude": AxisFacts("magnitude of pixel noise", "high"),
-    "batch_size": AxisFacts("batch size", "low"),
-    "batch_tokens": AxisFacts("tokens in a batch", "low"),
-    "learning_rate": AxisFacts("learning rate", "high"),
-    "weight_decay": AxisFacts("weight decay", "high"),
+    "width": AxisFacts("width", "load", "low"),
+    "embedding_dim": AxisFacts("embedding dimension", "load", "low"),
+    "growth": AxisFacts("growth rate", "load", "low"),
+    "depth": AxisFacts("depth", "load", "low"),
+    "data_subset.fraction": AxisFacts("fraction of the training data", "load", "high"),
+    "data_tenths": AxisFacts("tenths of the training data", "load", "high"),
+    "label_noise.fraction": AxisFacts("fraction of random labels", "load", "high"),
+    "pixel_noise.magnitude": AxisFacts("magnitude of pixel noise", "load", "high"),
+    "batch_size": AxisFacts("batch size", "temperature", "low"),
+    "learning_rate": AxisFacts("learning rate", "temperature", "high"),
+    "weight_decay": AxisFacts("weight decay", "temperature", "high"),
 }
 
 
 def axis_facts(axis: Axis) -> AxisFacts:
     """Return how an axis is shown: by its last two names, by the last one, else by its name.
 
+    What the axis itself says of load and temperature counts more than what is known here.
+
     >>> axis_facts(Axis("train.batch_size", (16, 32)))
-    AxisFacts(title='batch size', more='low')
+    AxisFacts(title='batch size', kind='temperature', more='low')
     """
     parts = axis.name.split(".")
-    for known in (".".join(parts[-2:]), parts[-1]):
-        if known in _AXES:
-            return _AXES[known]
-    return AxisFacts(" ".join(parts[-2:]).replace("_", " "))
+    found = _AXES.get(".".join(parts[-2:])) or _AXES.get(parts[-1])
+    if found is None:
+        return AxisFacts(" ".join(parts[-2:]).replace("_", " "), axis.kind)
+    if axis.kind and axis.kind != found.kind:
+        return AxisFacts(found.title, axis.kind)
+    return found
 
 
 Transform = Literal["identity", "log"]
@@ -131,11 +137,11 @@ class MetricFacts:
             return f"ln {self.title}" + (f" (of {unit})" if unit else "")
         return f"{self.title} ({unit})" if unit else self.title
 
-    def sequential(self, values: Floats) -> bool:
-        """Whether the colours of these values run one way, not two ways from zero."""
+    def two_sided(self, values: Floats) -> bool:
+        """Whether the colours of these values run two ways from zero."""
         if self.diverging is not None:
-            return not self.diverging
-        return not (np.any(values < 0) and np.any(values > 0))
+            return self.diverging
+        return bool(np.any(values < 0) and np.any(values > 0))
 
 
 _METRICS = {
