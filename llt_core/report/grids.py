@@ -207,7 +207,7 @@ def _edges(centres: Floats) -> Floats:
 
 
 def ticks(ruler: Ruler, inches: float, upright: bool) -> list[int]:
-    """Return the levels to name, as many as fit: every one, every second, every third, …
+    """Return the levels to name, as many as fit: every one, or every second, and so on.
 
     Parameters
     ----------

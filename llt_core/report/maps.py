@@ -113,7 +113,7 @@ def add_bar(axes: Axes, mesh: QuadMesh, label: str) -> None:
     figure = axes.get_figure()
     assert isinstance(figure, Figure)  # axes are made by a figure
     bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.02, aspect=22)
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(length=2, width=0.5, labelsize=7)
     bar.set_label(label, fontsize=8)
 

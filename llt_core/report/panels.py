@@ -57,7 +57,7 @@ def metric_figure(source: Source, name: str, plane: Plane) -> Drawing:
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_metric(made.panels[0], table, name, plane, SINGLE)
         made.panels[0].set_title("")
-        if np.ma.getmaskarray(mesh.get_array()).any():
+        if _holes(mesh):
             made.explain(missing_entry())
     return Drawing(made.figure, {name: mesh})
 
@@ -74,7 +74,7 @@ def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) ->
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_phases(made.panels[0], view, plane, SINGLE)
         made.panels[0].set_title("")
-        if np.ma.getmaskarray(mesh.get_array()).any():
+        if _holes(mesh):
             made.explain(missing_entry("no cell"))
     return Drawing(made.figure, {PHASES_PANEL: mesh})
 
@@ -101,7 +101,7 @@ def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Draw
             else:
                 why = f"no {name} in the table" if name not in table else f"{name}: no finite value"
                 made.leave_empty(axes, metric_facts(name).title, why)
-        if any(np.ma.getmaskarray(mesh.get_array()).any() for mesh in meshes.values()):
+        if any(_holes(mesh) for mesh in meshes.values()):
             made.explain(missing_entry())
     return Drawing(made.figure, meshes)
 
@@ -147,6 +147,11 @@ def gain_figure(
         if not np.isfinite(gain).all():
             made.explain(missing_entry("not in both"))
     return Drawing(made.figure, {name: mesh})
+
+
+def _holes(mesh: QuadMesh) -> bool:
+    """Whether some cell of a mesh has no value."""
+    return bool(np.ma.is_masked(mesh.get_array()))
 
 
 def _moved(values: Floats, there: Plane, here: Plane) -> Floats:

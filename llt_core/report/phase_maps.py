@@ -136,7 +136,7 @@ def _add_key(axes: Axes, mesh: QuadMesh, verdicts: Verdicts) -> None:
     colours, counts = phase_colours(), verdicts.counts
     key = ScalarMappable(norm=colours.norm, cmap=colours.map)
     bar = figure.colorbar(key, ax=axes, fraction=0.05, pad=0.02, aspect=22, spacing="uniform")
-    bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.4)
     names = [f"{phase}: {counts[phase]}" for phase in PHASES]
     left = counts["undetermined"]
     bar.set_ticks([UNDETERMINED, *range(len(PHASES))], labels=[f"open: {left}", *names])

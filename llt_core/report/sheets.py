@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -48,7 +49,7 @@ class Sheet:
         for spine in axes.spines.values():
             spine.set_visible(True)
             spine.set_color("0.8")
-        middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        middle: Any = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, textwrap.fill(why, 26), color="0.4", fontsize=8, **middle)
 
 
