@@ -34,11 +34,14 @@ class Frame:
         Width and height of the plane, nearly.
     below, beside
         Whether the horizontal, the vertical axis is named here.
+    titled
+        Whether the quantity is named above the plane; else it is beside the bar of colours.
     """
 
     inches: tuple[float, float] = (4.6, 3.6)
     below: bool = True
     beside: bool = True
+    titled: bool = False
 
 
 def draw_metric(axes: Axes, table: CellTable, name: str, plane: Plane, frame: Frame) -> QuadMesh:
@@ -50,8 +53,10 @@ def draw_metric(axes: Axes, table: CellTable, name: str, plane: Plane, frame: Fr
     column, facts = table.column(name), metric_facts(name)
     shown = plane.spread(facts.shown(column.values))
     mesh = draw_cells(axes, plane, shown, Colours.of(shown, facts), frame)
-    axes.set_title(facts.title)
-    add_bar(axes, mesh, facts.label(column.unit))
+    label = facts.label(column.unit)
+    if frame.titled:
+        axes.set_title(label)
+    add_bar(axes, mesh, "" if frame.titled else label)
     return mesh
 
 

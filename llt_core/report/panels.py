@@ -33,7 +33,7 @@ FIGURE2 = (
 """What figure 2 of Yang et al. (2021) shows; the phases come last."""
 PHASES_PANEL = "phases"
 SINGLE = Frame()
-SMALL = Frame(inches=(2.15, 2.0))
+SMALL = (2.15, 2.0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,6 @@ def metric_figure(source: Source, name: str, plane: Plane) -> Drawing:
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_metric(made.panels[0], table, name, plane, SINGLE)
-        made.panels[0].set_title("")
         if _holes(mesh):
             made.explain(missing_entry())
     return Drawing(made.figure, {name: mesh})
@@ -73,7 +72,6 @@ def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) ->
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_phases(made.panels[0], view, plane, SINGLE)
-        made.panels[0].set_title("")
         if _holes(mesh):
             made.explain(missing_entry("no cell"))
     return Drawing(made.figure, {PHASES_PANEL: mesh})
@@ -93,7 +91,7 @@ def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Draw
         for place, (axes, name) in enumerate(
             zip(made.panels, (*FIGURE2, PHASES_PANEL), strict=True)
         ):
-            frame = Frame(SMALL.inches, below=place >= 4, beside=place % 4 == 0)
+            frame = Frame(SMALL, below=place >= 4, beside=place % 4 == 0, titled=True)
             if name == PHASES_PANEL:
                 meshes[name] = draw_phases(axes, view, plane, frame)
             elif name in table and np.isfinite(table.columns[name].values).any():

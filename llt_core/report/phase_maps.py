@@ -71,10 +71,12 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     strength = FAINTEST + (1 - FAINTEST) * sure
     axes.set_facecolor("white")
     mesh = draw_cells(axes, plane, codes, phase_colours(), frame, alpha=strength)
-    axes.add_collection(LineCollection(boundaries(codes, plane), colors="0.1", linewidths=1.4))
+    lines = boundaries(codes, plane)
+    axes.add_collection(LineCollection(lines, colors="0.1", linewidths=1.3, capstyle="round"))
     _name_regions(axes, codes, plane)
-    axes.set_title("phases")
-    _add_key(axes, mesh, view.verdicts)
+    if frame.titled:
+        axes.set_title("phases, and cells in each")
+    _add_key(axes, view.verdicts, "" if frame.titled else "phase: cells")
     return mesh
 
 
@@ -127,7 +129,7 @@ def _inside(region: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _add_key(axes: Axes, mesh: QuadMesh, verdicts: Verdicts) -> None:
+def _add_key(axes: Axes, verdicts: Verdicts, label: str) -> None:
     """Draw the bar of phases with the number of cells of each."""
     from matplotlib.cm import ScalarMappable
 
@@ -144,4 +146,4 @@ def _add_key(axes: Axes, mesh: QuadMesh, verdicts: Verdicts) -> None:
         bar.ax.set_ylim(-0.5, len(PHASES) - 0.5)
     bar.ax.tick_params(length=0, labelsize=7)
     bar.ax.minorticks_off()
-    bar.set_label("phase: cells", fontsize=8)
+    bar.set_label(label, fontsize=8)
