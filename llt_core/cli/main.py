@@ -18,7 +18,7 @@ COMMANDS = {
     "cancel": "Stop whoever is at work on a sweep.",
     "results": "List what the store holds.",
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
-    "plot": "Draw one result into a file (PNG, PDF or SVG).",
+    "plot": "Draw a result, or maps of a sweep or table, into a file (PNG, PDF, SVG).",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "gc": "Delete what nobody needs any more; first say what that is.",
     "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",

@@ -120,7 +120,7 @@ class Plane:
         if not len(table):
             raise RequestError(f"the table {table.name} has no cells to draw")
         across, up = _chosen(table, x, y)
-        sides = Ruler.along(across), Ruler.nothing(len(table)) if up is None else Ruler.along(up)
+        sides = cls.sides(table, x, y)
         columns, lines = (side.places() for side in sides)
         placed = np.flatnonzero((columns >= 0) & (lines >= 0))
         if not placed.size:
@@ -139,6 +139,12 @@ class Plane:
             first = int(hidden[0])
             raise _crowded(table, first, int(rows[lines[first], columns[first]]), (across, up))
         return cls(*sides, rows)
+
+    @staticmethod
+    def sides(table: CellTable, x: str | None, y: str | None) -> tuple[Ruler, Ruler]:
+        """Return the two sides of a table, whatever lies between them."""
+        across, up = _chosen(table, x, y)
+        return Ruler.along(across), Ruler.nothing(len(table)) if up is None else Ruler.along(up)
 
     def spread(self, values: npt.NDArray[Any]) -> Floats:
         """Return the values of the table's rows, shape (N,), as they lie: shape (Y, X)."""

@@ -89,7 +89,7 @@ def spearman(x: Floats, y: Floats, among: Mask | None = None) -> tuple[float, in
     ranks = [rankdata(side[both]) for side in (x, y)]
     if n < 3 or any(len(set(side)) < 2 for side in ranks):
         return float("nan"), n
-    return round(float(np.corrcoef(*ranks)[0, 1]), 12), n
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12), n
 
 
 def _correlations(table: CellTable, x: Floats, y: Floats) -> str:
