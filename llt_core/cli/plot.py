@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.cli.options import store_option
+from llt_core.cli.options import quiet_option, store_option
 from llt_core.errors import LltError, RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
@@ -27,7 +28,7 @@ click.rich_click.OPTION_GROUPS["*plot"] = [
         "options": ["--sweep", *(f"--{view}" for view in VIEWS)],
     },
     {"name": "How", "options": ["--x", "--y", "--against", "--where"]},
-    {"name": "Options", "options": ["--output", "--force", "--store", "--help"]},
+    {"name": "Options", "options": ["--output", "--force", "--store", "--quiet", "--help"]},
 ]
 
 
@@ -61,12 +62,14 @@ click.rich_click.OPTION_GROUPS["*plot"] = [
     "[dim](default: a name that says what it is, .png)[/]",
 )
 @click.option("--force", is_flag=True, help="Replace the file named by -o if it is there")
+@quiet_option
 def command(
     result: str | None,
     sweep: str | None,
     store: str | None,
     output: str | None,
     force: bool,
+    quiet: bool,
     **views: Any,
 ) -> int:
     """Draw one result, or the cells of a sweep or table, into a file.
@@ -99,7 +102,16 @@ def command(
         raise RequestError(
             f"a result ({result}) and --sweep {sweep} at once", expected="one of them"
         )
-    return _plot_table(sweep, views, store, output, force)
+    with _at_work(sweep, quiet):
+        return _plot_table(sweep, views, store, output, force)
+
+
+def _at_work(name: str, quiet: bool) -> AbstractContextManager[Any]:
+    """Say on a terminal that something is being drawn."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    return nullcontext() if quiet else Console(stderr=True).status(f"drawing {escape(name)} …")
 
 
 def _plot_result(

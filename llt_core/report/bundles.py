@@ -61,7 +61,7 @@ def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> F
             axes.remove()
         if bundle.y_log:
             _set_log(made.panels[0], lines)
-        _add_key(made.figure, made.panels[: len(drawn)], across, colours)
+        _add_key(made.figure, made.panels[: len(drawn)], across, colours, columns)
     return made.figure
 
 
@@ -88,11 +88,15 @@ def _colours(count: int) -> ListedColormap:
     return ListedColormap(colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(count, 1))))
 
 
-def _add_key(figure: Figure, panels: list[Axes], across: Ruler, colours: ListedColormap) -> None:
+def _add_key(
+    figure: Figure, panels: list[Axes], across: Ruler, colours: ListedColormap, columns: int
+) -> None:
     count = len(across.levels)
     norm = BoundaryNorm((np.arange(count + 1) - 0.5).tolist(), max(count, 1))
     key = ScalarMappable(norm=norm, cmap=colours)
-    bar = figure.colorbar(key, ax=panels, fraction=0.03, pad=0.02, aspect=30)
+    bar = figure.colorbar(
+        key, ax=panels, fraction=0.03, pad=0.02, aspect=15 * -(-len(panels) // columns)
+    )
     named = range(0, count, -(-count // MOST_NAMES))
     names = across.names()
     bar.set_ticks(list(named), labels=[names[place] for place in named])

@@ -113,9 +113,10 @@ def _name_regions(axes: Axes, codes: Floats, plane: Plane) -> None:
                     color=PHASE_INK[phase],
                     fontsize=9 if sizes[place] > 3 else 6.5,
                     fontweight="bold",
+                    fontfamily="DejaVu Serif",  # else a I is a bar
                     zorder=4,
                 )
-                text.set_path_effects([withStroke(linewidth=2, foreground=PHASE_COLOURS[phase])])
+                text.set_path_effects([withStroke(linewidth=1.5, foreground=PHASE_COLOURS[phase])])
 
 
 def _inside(region: npt.NDArray[np.bool_]) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def scatter_figure(
     titles = [metric_facts(n).label(table.columns[n].unit) for n in (name, against)]
     errors = any(np.isfinite(part[1][both]).any() for part in (x, y))
     heading = [
-        f"{titles[0]} against {titles[1]}",
+        f"{titles[1]} against {titles[0]}",
         source.describe(),
         _correlations(table, x[0], y[0]),
         rule_in_words(verdicts.rule),
