@@ -157,7 +157,6 @@ def _chosen(table: CellTable, x: str | None, y: str | None) -> tuple[Axis, Axis 
         raise RequestError(f"the table {table.name} has no axis: no field was varied")
     across = None if x is None else table.axis(x)
     up = None if y is None else table.axis(y)
-    # Those that vary first, of the right kind before all others; an order that is stable.
     if across is None:
         across = next(a for a in _by_fitness(table, "load") if a is not up or table.axes == (up,))
     if up is None:
@@ -168,11 +167,13 @@ def _chosen(table: CellTable, x: str | None, y: str | None) -> tuple[Axis, Axis 
 
 
 def _by_fitness(table: CellTable, kind: str) -> list[Axis]:
+    """Return the axes of a kind first, but those with one value last if two others vary."""
     other = {"load": "temperature", "temperature": "load"}[kind]
+    enough = sum(len(axis.levels) > 1 for axis in table.axes) > 1
 
-    def badness(axis: Axis) -> tuple[bool, bool, bool]:
-        found = axis_facts(axis).kind
-        return (len(axis.levels) < 2, found != kind, found == other)
+    def badness(axis: Axis) -> tuple[bool, bool, bool, bool]:
+        found, constant = axis_facts(axis).kind, len(axis.levels) < 2
+        return (enough and constant, found != kind, found == other, constant)
 
     return sorted(table.axes, key=badness)
 
@@ -213,7 +214,7 @@ def _edges(centres: Floats) -> Floats:
 
 
 def ticks(ruler: Ruler, inches: float, upright: bool) -> list[int]:
-    """Return the levels to name, as many as fit: every one, or every second, and so on.
+    """Return the levels to name: every one, second or third, or else as many as fit.
 
     Parameters
     ----------
@@ -226,8 +227,12 @@ def ticks(ruler: Ruler, inches: float, upright: bool) -> list[int]:
     centres = np.log(ruler.centres) if ruler.log else ruler.centres
     places = (centres - ends[0]) / (ends[-1] - ends[0]) * inches
     sizes = np.array([0.14 if upright else 0.065 * len(name) + 0.05 for name in ruler.names()])
-    for step in range(1, len(places) + 1):
+    for step in (1, 2, 3):
         kept = list(range(0, len(places), step))
         if (np.diff(places[kept]) >= (sizes[kept][1:] + sizes[kept][:-1]) / 2).all():
             return kept
-    return [0]
+    kept = [0]
+    for place in range(1, len(places)):
+        if places[place] - places[kept[-1]] >= (sizes[place] + sizes[kept[-1]]) / 2:
+            kept.append(place)
+    return kept

@@ -17,7 +17,7 @@ from llt_core.analysis.table import Floats
 from llt_core.report.colours import phase_colours
 from llt_core.report.display import PHASE_COLOURS, PHASE_INK
 from llt_core.report.grids import Plane
-from llt_core.report.maps import Frame, draw_cells
+from llt_core.report.maps import DENSE, Frame, draw_cells
 
 FAINTEST = 0.25
 """Strength of the colour of a cell whose phase no draw of models repeats."""
@@ -72,8 +72,12 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     axes.set_facecolor("white")
     mesh = draw_cells(axes, plane, codes, phase_colours(), frame, alpha=strength)
     lines = boundaries(codes, plane)
-    axes.add_collection(LineCollection(lines, colors="0.1", linewidths=1.3, capstyle="round"))
-    _name_regions(axes, codes, plane)
+    axes.add_collection(
+        LineCollection(
+            lines, colors="0.1", linewidths=0.4 if codes.size >= DENSE else 1.3, capstyle="round"
+        )
+    )
+    _name_regions(axes, codes, plane, frame)
     if frame.titled:
         axes.set_title("phases, and cells in each")
     _add_key(axes, view.verdicts, "" if frame.titled else "phase: cells")
@@ -94,7 +98,7 @@ def boundaries(codes: Floats, plane: Plane) -> list[list[tuple[float, float]]]:
     return upright + level
 
 
-def _name_regions(axes: Axes, codes: Floats, plane: Plane) -> None:
+def _name_regions(axes: Axes, codes: Floats, plane: Plane, frame: Frame) -> None:
     """Write the phase into its largest region, and into others that are not small."""
     from scipy import ndimage
 
@@ -103,7 +107,9 @@ def _name_regions(axes: Axes, codes: Floats, plane: Plane) -> None:
         sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
         for place in range(count):
             if place == int(sizes.argmax()) or sizes[place] >= SMALL * codes.size:
-                row, column = _inside(regions == place + 1)
+                region = regions == place + 1
+                row, column = _inside(region)
+                room = frame.inches[0] * float(region.any(axis=0).mean())
                 text = axes.text(
                     plane.x.centres[column],
                     plane.y.centres[row],
@@ -111,7 +117,7 @@ def _name_regions(axes: Axes, codes: Floats, plane: Plane) -> None:
                     ha="center",
                     va="center",
                     color=PHASE_INK[phase],
-                    fontsize=9 if sizes[place] > 3 else 6.5,
+                    fontsize=9 if room > 0.4 else 6.5,
                     fontweight="bold",
                     fontfamily="DejaVu Serif",  # else a I is a bar
                     zorder=4,
