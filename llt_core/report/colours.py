@@ -55,12 +55,10 @@ class Colours:
 def phase_colours() -> Colours:
     """Return the colours of codes −1 (undetermined), 0, …, 4."""
     listed = ListedColormap([UNDETERMINED_COLOUR, *(PHASE_COLOURS[p] for p in PHASES)])
-    listed.set_bad(alpha=0)
     edges = np.arange(-1.5, len(PHASES) + 0.5)
-    return Colours(listed, BoundaryNorm(edges.tolist(), listed.N))
+    norm = BoundaryNorm(edges.tolist(), listed.N)
+    return Colours(listed.with_extremes(bad=(0, 0, 0, 0)), norm)
 
 
 def _empty_where_bad(name: str) -> Colormap:
-    found = colormaps[name].copy()
-    found.set_bad(alpha=0)
-    return found
+    return colormaps[name].with_extremes(bad=(0, 0, 0, 0))

@@ -205,6 +205,8 @@ def _edges(centres: Floats) -> Floats:
     >>> _edges(np.array([0.0, 1.0, 3.0])).tolist()
     [-0.5, 0.5, 2.0, 4.0]
     """
+    if not len(centres):
+        return np.zeros(1)
     if len(centres) == 1:
         half = 0.5 * (abs(float(centres[0])) or 1.0)
         return np.array([centres[0] - half, centres[0] + half])

@@ -68,9 +68,9 @@ def test_one_row_one_column_and_one_axis_are_planes_too():
 
 def test_a_third_axis_that_varies_is_an_error_that_says_what_to_choose():
     axes = (
-        Axis("architecture.width", (2, 2)),
-        Axis("train.batch_size", (16, 16)),
-        Axis("train.learning_rate", (0.1, 0.2)),
+        Axis("architecture.width", (2, 2, 4)),
+        Axis("train.batch_size", (16, 16, 32)),
+        Axis("train.learning_rate", (0.1, 0.2, 0.1)),
     )
     with pytest.raises(RequestError) as told:
         Plane.of(CellTable("t", axes, {}))
