@@ -24,7 +24,7 @@ def test_the_published_cells_stand_by_phase_with_their_correlation():
     points = {}
     for made in figure.axes[0].containers:
         phase = made.get_label().partition(" ")[0]
-        points |= {(x, y): phase for x, y in zip(*made[0].get_data(), strict=True)}
+        points |= dict.fromkeys(zip(*made[0].get_data(), strict=True), phase)
     phases = classify(table).phases
     assert len(points) == len(lines)
     for line, phase in zip(lines, phases, strict=True):
