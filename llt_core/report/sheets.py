@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from llt_core.report.pictures import STYLE
 
-LETTERS_PER_INCH = 14.5
+LETTERS_PER_INCH = 15.5
 
 
 @dataclass
