@@ -1,4 +1,4 @@
-"""The commands of "Draw phase diagrams" that need no sweep, and its snippet, on published tables."""
+"""The commands of "Draw phase diagrams" that need no sweep, and its snippet."""
 
 import os
 import re
@@ -16,6 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "draw-phase-diagrams.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "published").is_dir(), reason="no published tables")
 def test_every_command_on_a_table_draws_a_file_of_its_own(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,9 @@
 """``llt plot --sweep`` on tables; the numbers in the pictures are tested elsewhere."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,3 +97,29 @@ def test_three_cells_and_one_row_are_drawn(llt, tmp_path):
     with Image.open(tmp_path / "row.png") as row, Image.open(tmp_path / "column.png") as column:
         assert "n = 3 cells" in row.info["Title"]
         assert not np.array_equal(np.asarray(row), np.asarray(column))
+
+
+WATCH = """
+import sys
+from llt_core.cli.main import main
+code = main(sys.argv[1:])
+slow = [m for m in ("torch", "pandas", "sklearn", "matplotlib.pyplot") if m in sys.modules]
+sys.exit(f"imported {slow}" if slow else code)
+"""
+WITHOUT = WATCH.replace("import sys", 'import sys\nsys.modules["matplotlib"] = None', 1)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(WATCH, 0), (WITHOUT, 2)])
+def test_it_needs_no_display_and_says_what_to_install(llt, tmp_path, code, expected):
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    words = [sys.executable, "-c", code, "plot", "--sweep", "grid.csv", "--phases", "-o", "a.svg"]
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment | {"MPLBACKEND": "tkagg"},
+    )
+    assert done.returncode == expected, done.stderr
+    assert (tmp_path / "a.svg").is_file() is (expected == 0)
+    assert ("pip install 'llt[report]'" in done.stderr) is (expected == 2)
