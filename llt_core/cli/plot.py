@@ -15,19 +15,20 @@ from llt_core.locations import store_root
 from llt_core.store import Store
 
 if TYPE_CHECKING:
+    from llt_core.analysis import PhaseRule
     from llt_core.report.captions import Source
     from llt_core.report.choose import Wish
 
 VIEWS = ("panel", "metric", "phases", "scatter", "gain", "curves", "spectra", "histories")
 """Options that say what to draw of a table; a gain may have a metric too."""
-OF_TABLES = (*VIEWS, "x", "y", "condition", "against")
+OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "rule")
 
 click.rich_click.OPTION_GROUPS["*plot"] = [
     {
         "name": "What to draw of a sweep or table",
         "options": ["--sweep", *(f"--{view}" for view in VIEWS)],
     },
-    {"name": "How", "options": ["--x", "--y", "--against", "--where"]},
+    {"name": "How", "options": ["--x", "--y", "--against", "--where", "--rule"]},
     {"name": "Options", "options": ["--output", "--force", "--store", "--quiet", "--help"]},
 ]
 
@@ -53,6 +54,12 @@ click.rich_click.OPTION_GROUPS["*plot"] = [
     "--against", metavar="NAME", help="What a scatter draws upwards  [dim](test_accuracy)[/]"
 )
 @click.option("--where", "condition", metavar="TEXT", help="Only cells for which this is true")
+@click.option(
+    "--rule",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A threshold between phases: train_loss, log_trace, cka, …  [dim](llt phases --help)[/]",
+)
 @store_option
 @click.option(
     "-o",
@@ -92,7 +99,7 @@ def command(
       llt plot --sweep quickstart --panel figure2 -o figure2.pdf
       llt plot --sweep grid.csv --metric hessian_trace --x width --y batch_size
       llt plot --sweep quickstart --phases --where "width > 1" -o phases.svg
-      llt plot --sweep quickstart --scatter cka
+      llt plot --sweep quickstart --scatter cka --rule cka=0.6
       llt plot --sweep lr_decay.csv --gain constant_lr.csv --metric test_accuracy
       llt plot --sweep quickstart --curves --where "width in (2, 8)"
     """
@@ -183,7 +190,26 @@ def _wish(views: dict[str, Any], source: Any) -> Wish:
         x=views["x"],
         y=views["y"],
         other=source(views["gain"]) if view == "gain" else None,
+        rule=_rule(views["rule"]),
     )
+
+
+def _rule(assignments: tuple[str, ...]) -> PhaseRule:
+    from pydantic import ValidationError
+
+    from llt_core.analysis import PhaseRule
+
+    parts = [text.partition("=") for text in assignments]
+    values = {key: value for key, _, value in parts}
+    try:
+        return PhaseRule.model_validate(values)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        raise RequestError(
+            f"no such rule of phases: {first['msg']}",
+            where=f"--rule {' '.join(assignments)}",
+            expected=f"KEY=NUMBER, KEY one of {', '.join(PhaseRule.model_fields)}",
+        ) from error
 
 
 def _source(name: str, store: Store | None, condition: str | None) -> Source:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
+from llt_core.analysis import PhaseRule
 from llt_core.errors import RequestError
 from llt_core.report.bundles import bundle_figure
 from llt_core.report.captions import Source
@@ -37,6 +38,8 @@ class Wish:
         Names of axes; None: load across and temperature upwards.
     other
         The table that a gain is over.
+    rule
+        The thresholds between phases; None: the usual ones.
     """
 
     view: View
@@ -45,6 +48,7 @@ class Wish:
     x: str | None = None
     y: str | None = None
     other: Source | None = None
+    rule: PhaseRule | None = None
 
     @property
     def name(self) -> str:
@@ -64,14 +68,14 @@ def draw(source: Source, wish: Wish, store: Store | None) -> Figure:
     if wish.view in ("curves", "spectra", "histories"):
         return _lines(source, wish, store)
     if wish.view == "scatter":
-        return scatter_figure(source, wish.metric, wish.against)
+        return scatter_figure(source, wish.metric, wish.against, wish.rule)
     if wish.view == "gain":
         assert wish.other is not None  # a gain has one
         return gain_figure(source, wish.other, wish.metric, wish.x, wish.y).figure
     plane = Plane.of(source.table, wish.x, wish.y)
     if wish.view == "metric":
         return metric_figure(source, wish.metric, plane).figure
-    return (phase_figure if wish.view == "phases" else figure2)(source, plane).figure
+    return (phase_figure if wish.view == "phases" else figure2)(source, plane, wish.rule).figure
 
 
 def save_view(source: Source, wish: Wish, store: Store | None, path: Path) -> None:

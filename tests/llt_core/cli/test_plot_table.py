@@ -78,6 +78,8 @@ def test_the_same_table_gives_the_same_bytes(llt, tmp_path, ending):
         (["--sweep", "grid.csv", "--spectra"], ["grid is no sweep of the store"]),
         (["--sweep", "grid.csv", "--curves"], ["no curves along paths"]),
         (["--sweep", "grid.csv", "--phases", "--against", "cka"], ["belongs to --scatter"]),
+        (["--sweep", "grid.csv", "--rule", "ckb=1"], ["no such rule", "--rule ckb=1", "cka"]),
+        (["--sweep", "grid.csv", "--rule", "cka"], ["valid number", "KEY=NUMBER"]),
         (["--sweep", "none.csv"], ["no file none.csv"]),
         (["--sweep", "grid.csv", "-o", "a.jpg"], ["names no picture format"]),
         (["--sweep", "grid.csv", "-o", "old.csv"], ["old.csv is there already"]),
@@ -89,6 +91,12 @@ def test_a_wrong_request_is_exit_two_and_writes_nothing(llt, tmp_path, words, sa
     for part in says:
         assert part in told
     assert {path.name for path in tmp_path.iterdir()} == {"grid.csv", "old.csv"}
+
+
+def test_thresholds_are_those_asked_for(llt, tmp_path):
+    words = ("--sweep", "grid.csv", "--phases", "--rule", "train_loss=0.2", "--rule", "cka=0.1")
+    assert llt(*words, "-o", "a.svg")[0] == 0
+    assert "training loss ≥ 0.2 or ln trace ≥ 6" in (tmp_path / "a.svg").read_text("utf-8")
 
 
 def test_three_cells_and_one_row_are_drawn(llt, tmp_path):
