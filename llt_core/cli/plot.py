@@ -1,67 +1,263 @@
-"""``llt plot``: one result as a picture."""
+"""``llt plot``: one result, or the cells of a table, as a picture."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.cli.options import store_option
+from llt_core.cli.options import quiet_option, store_option
 from llt_core.errors import LltError, RequestError
 from llt_core.locations import store_root
-from llt_core.report import find, load
-from llt_core.report.naming import file_stem
 from llt_core.store import Store
+
+if TYPE_CHECKING:
+    from llt_core.analysis import PhaseRule
+    from llt_core.report.captions import Source
+    from llt_core.report.choose import Wish
+
+VIEWS = ("panel", "metric", "phases", "scatter", "gain", "curves", "spectra", "histories")
+"""Options that say what to draw of a table; a gain may have a metric too."""
+OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "rule")
+
+click.rich_click.OPTION_GROUPS["*plot"] = [
+    {
+        "name": "What to draw of a sweep or table",
+        "options": ["--sweep", *(f"--{view}" for view in VIEWS)],
+    },
+    {"name": "How", "options": ["--x", "--y", "--against", "--where", "--rule"]},
+    {"name": "Options", "options": ["--output", "--force", "--store", "--quiet", "--help"]},
+]
 
 
 @click.command("plot")
-@click.argument("result")
+@click.argument("result", required=False)
+@click.option("--sweep", metavar="NAME|FILE", help="Draw a sweep, an imported table or a CSV file")
+@click.option(
+    "--panel",
+    type=click.Choice(["figure2"]),
+    help="Seven quantities and the phases, as in figure 2 of the paper  [dim](default)[/]",
+)
+@click.option("--metric", metavar="NAME", help="One quantity over two axes")
+@click.option("--phases", is_flag=True, help="The phases over two axes, with boundaries")
+@click.option("--scatter", metavar="NAME", help="A quantity against the accuracy, by phase")
+@click.option("--gain", metavar="OTHER", help="--metric minus that of another sweep or table")
+@click.option("--curves", is_flag=True, help="Error along the paths between models")
+@click.option("--spectra", is_flag=True, help="Spectral densities of the Hessian")
+@click.option("--histories", is_flag=True, help="Training losses by epoch")
+@click.option("--x", metavar="AXIS", help="Axis across  [dim](default: the load)[/]")
+@click.option("--y", metavar="AXIS", help="Axis upwards  [dim](default: the temperature)[/]")
+@click.option(
+    "--against", metavar="NAME", help="What a scatter draws upwards  [dim](test_accuracy)[/]"
+)
+@click.option("--where", "condition", metavar="TEXT", help="Only cells for which this is true")
+@click.option(
+    "--rule",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="A threshold between phases: train_loss, log_trace, cka, …  [dim](llt phases --help)[/]",
+)
 @store_option
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     help="Where to write; the ending says how: .png, .pdf or .svg  "
-    "[dim](default: NAME-DIGEST.png here)[/]",
+    "[dim](default: a name that says what it is, .png)[/]",
 )
 @click.option("--force", is_flag=True, help="Replace the file named by -o if it is there")
-def command(result: str, store: str | None, output: str | None, force: bool) -> int:
-    """Draw the curves, spectra, matrices and surfaces of one result into a file.
+@quiet_option
+def command(
+    result: str | None,
+    sweep: str | None,
+    store: str | None,
+    output: str | None,
+    force: bool,
+    quiet: bool,
+    **views: Any,
+) -> int:
+    """Draw one result, or the cells of a sweep or table, into a file.
 
     RESULT is a digest, its first four digits or more (llt results shows six), or a label such
     as "hessian_trace seed 0" where only one cell has it. Of a train cell the training history
     is drawn. Several figures become panels of one file.
 
-    The default name holds the digest, so drawing the same result again replaces its own
-    picture. A file you name is replaced only with --force. Needs matplotlib:
-    pip install 'llt\\[report]'.
+    With --sweep, maps are drawn over load and temperature: hot on top, load growing to the
+    left of a width; Hessian quantities as natural logarithm of the mean over models; cells
+    without a value hatched. Every picture states cells, models, seeds, units and origin.
+
+    Where no name is given, drawing the same again replaces its own picture. A file you name is
+    replaced only with --force. Needs matplotlib: pip install 'llt\\[report]'.
 
     \b
     [bold]Examples:[/]
       llt plot c98cb7
       llt plot "train seed 0" -o training.pdf
-      llt plot c98cb7 -o figure.svg --force
+      llt plot --sweep quickstart --panel figure2 -o figure2.pdf
+      llt plot --sweep grid.csv --metric hessian_trace --x width --y batch_size
+      llt plot --sweep quickstart --phases --where "width > 1" -o phases.svg
+      llt plot --sweep quickstart --scatter cka --rule cka=0.6
+      llt plot --sweep lr_decay.csv --gain constant_lr.csv --metric test_accuracy
+      llt plot --sweep quickstart --curves --where "width in (2, 8)"
     """
+    if sweep is None:
+        return _plot_result(result, views, store, output, force)
+    if result is not None:
+        raise RequestError(
+            f"a result ({result}) and --sweep {sweep} at once", expected="one of them"
+        )
+    with _at_work(sweep, quiet):
+        return _plot_table(sweep, views, store, output, force)
+
+
+def _at_work(name: str, quiet: bool) -> AbstractContextManager[Any]:
+    """Say on a terminal that something is being drawn."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    return nullcontext() if quiet else Console(stderr=True).status(f"drawing {escape(name)} …")
+
+
+def _plot_result(
+    result: str | None, views: dict[str, Any], store: str | None, output: str | None, force: bool
+) -> int:
+    given = [name for name in OF_TABLES if views[name]]
+    if result is None or given:
+        option = "where" if given[:1] == ["condition"] else "".join(given[:1])
+        raise RequestError(
+            f"--{option} needs a sweep or table" if given else "nothing to draw is named",
+            expected="a result, or --sweep with the name of a sweep or table",
+            next_step="llt plot --sweep NAME (llt status lists sweeps, llt results the results)",
+        )
     try:
         from llt_core.report.pictures import save
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        raise LltError(
-            "drawing needs matplotlib, which is not installed",
-            expected="matplotlib 3.8 or newer (llt show-result draws in the terminal without it)",
-            next_step="pip install 'llt[report]'",
-        ) from error
+        raise _without_matplotlib(error) from error
+    from llt_core.report import find, load
+    from llt_core.report.naming import file_stem
+
     opened = Store(store_root(store), create=False)
     record = find(opened, result)
-    path = Path(output or f"{file_stem(record)}.png")
+    path = _path(output, f"{file_stem(record)}.png", force, f"llt plot {record.digest[:8]}")
+    save(load(opened, record), path)
+    print(f"written to {path}", file=sys.stderr)
+    return 0
+
+
+def _plot_table(
+    sweep: str, views: dict[str, Any], store: str | None, output: str | None, force: bool
+) -> int:
+    try:
+        from llt_core.report.choose import save_view
+    except ModuleNotFoundError as error:
+        raise _without_matplotlib(error) from error
+    from llt_core.report.pictures import check_ending
+
+    opened = _store_if_there(store)
+    condition = views["condition"]
+    wish = _wish(views, lambda name: _source(name, opened, condition))
+    source = _source(sweep, opened, condition)
+    stem = f"{Path(source.table.name).name}-{wish.name}"
+    path = _path(output, f"{stem}.png", force, f"llt plot --sweep {sweep}")
+    check_ending(path)
+    save_view(source, wish, opened, path)
+    print(f"written to {path}", file=sys.stderr)
+    return 0
+
+
+def _wish(views: dict[str, Any], source: Any) -> Wish:
+    """Return what the options ask for; exactly one thing."""
+    from llt_core.report.choose import Wish
+
+    given = [view for view in VIEWS if views[view]]
+    if "gain" in given and "metric" in given:
+        given.remove("metric")
+    if len(given) > 1:
+        raise RequestError(
+            " and ".join(f"--{view}" for view in given) + " at once", expected="one of them"
+        )
+    view: Any = given[0] if given else "panel"
+    metric = views["scatter"] or views["metric"] or "test_accuracy"
+    if views["against"] and view != "scatter":
+        raise RequestError("--against belongs to --scatter", next_step=f"--scatter {metric}")
+    return Wish(
+        view=view,
+        metric=metric,
+        against=views["against"] or "test_accuracy",
+        x=views["x"],
+        y=views["y"],
+        other=source(views["gain"]) if view == "gain" else None,
+        rule=_rule(views["rule"]),
+    )
+
+
+def _rule(assignments: tuple[str, ...]) -> PhaseRule:
+    from pydantic import ValidationError
+
+    from llt_core.analysis import PhaseRule
+
+    parts = [text.partition("=") for text in assignments]
+    values = {key: value for key, _, value in parts}
+    try:
+        return PhaseRule.model_validate(values)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        raise RequestError(
+            f"no such rule of phases: {first['msg']}",
+            where=f"--rule {' '.join(assignments)}",
+            expected=f"KEY=NUMBER, KEY one of {', '.join(PhaseRule.model_fields)}",
+        ) from error
+
+
+def _source(name: str, store: Store | None, condition: str | None) -> Source:
+    """Return a table, or the part of it that ``condition`` chooses, with what is known of it."""
+    from llt_core.analysis.where import where
+    from llt_core.report.captions import Source
+    from llt_core.report.strands import seeds_of_sweep
+    from llt_core.store.sweeps import names
+    from llt_core.store.tables import open_table
+
+    table = open_table(name, store)
+    seeds: tuple[int, ...] = ()
+    if store is not None and table.name in names(store) and table.origin.startswith("llt"):
+        seeds = seeds_of_sweep(store, table.name)
+    if condition:
+        table = table.select(where(table, condition))
+        if not len(table):
+            raise RequestError(f"no cell of {name} has {condition}", next_step="another --where")
+    return Source(table, seeds, condition or "")
+
+
+def _store_if_there(store: str | None) -> Store | None:
+    """Return the store; None if there is none and nobody asked for one."""
+    try:
+        return Store(store_root(store), create=False)
+    except LltError:
+        if store is not None:
+            raise
+        return None
+
+
+def _path(output: str | None, default: str, force: bool, again: str) -> Path:
+    """Return where to write; a file that the user named is replaced only by force."""
+    path = Path(output or default)
     if output is not None and path.exists() and not force:
         raise RequestError(
             f"{path} is there already",
             expected="a name that is free, or --force to replace the file",
-            next_step=f"llt plot {record.digest[:8]} -o {output} --force",
+            next_step=f"{again} -o {output} --force",
         )
-    save(load(opened, record), path)
-    print(f"written to {path}", file=sys.stderr)
-    return 0
+    return path
+
+
+def _without_matplotlib(error: ModuleNotFoundError) -> Exception:
+    if (error.name or "").partition(".")[0] != "matplotlib":
+        return error
+    return LltError(
+        "drawing needs matplotlib, which is not installed",
+        expected="matplotlib 3.8 or newer (llt show-result draws in the terminal without it)",
+        next_step="pip install 'llt[report]'",
+    )

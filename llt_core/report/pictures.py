@@ -86,6 +86,25 @@ def save(result: Result, path: Path) -> None:
     LltError
         The folder is missing or cannot be written.
     """
+    check_ending(path)
+    record = result.record
+    write(
+        picture(result),
+        path,
+        what=f"{title(record)} · {subtitle(record)}",
+        source=f"llt cell {record.digest}",
+        made=f"llt {record.provenance.get('llt', '')}".strip(),
+    )
+
+
+def check_ending(path: Path) -> str:
+    """Return the format that the ending of ``path`` names.
+
+    Raises
+    ------
+    RequestError
+        It is not one of :data:`FORMATS`.
+    """
     form = path.suffix.lstrip(".").lower()
     if form not in FORMATS:
         raise RequestError(
@@ -93,9 +112,30 @@ def save(result: Result, path: Path) -> None:
             expected=f"one of {', '.join(FORMATS)}",
             next_step=f"-o {path.stem or 'picture'}.png",
         )
-    figure = picture(result)
+    return form
+
+
+def write(figure: Figure, path: Path, *, what: str, source: str, made: str) -> None:
+    """Write a figure whole, with its title, source and maker in the file, without the time.
+
+    Raises
+    ------
+    RequestError
+        The ending of ``path`` is not one of :data:`FORMATS`.
+    LltError
+        The folder is missing or cannot be written.
+    """
+    form = check_ending(path)
+    fields: dict[str, Any]
+    match form:
+        case "pdf":
+            fields = {"Title": what, "Subject": source, "Creator": made, "CreationDate": None}
+        case "svg":
+            fields = {"Title": what, "Identifier": source, "Creator": made, "Date": None}
+        case _:
+            fields = {"Title": what, "Source": source, "Software": made}
     with written_whole(path, "picture") as file, matplotlib.rc_context(STYLE):
-        figure.savefig(file, format=form, metadata=_metadata(result, form))
+        figure.savefig(file, format=form, metadata=fields)
 
 
 def _stretch(result: Result) -> float:
@@ -108,26 +148,6 @@ def _stretch(result: Result) -> float:
 def _heading(result: Result, width: float) -> str:
     below = textwrap.wrap(subtitle(result.record), int(width * 15))
     return "\n".join((title(result.record), *below))
-
-
-def _metadata(result: Result, form: str) -> dict[str, Any]:
-    """Return the fields each format has, without the time of day."""
-    record = result.record
-    what = f"{title(record)} · {subtitle(record)}"
-    made = f"llt {record.provenance.get('llt', '')}".strip()
-    match form:
-        case "pdf":
-            fields = {"Title": what, "Subject": f"llt cell {record.digest}", "Creator": made}
-            return fields | {"CreationDate": None}
-        case "svg":
-            return {
-                "Title": what,
-                "Identifier": f"llt cell {record.digest}",
-                "Creator": made,
-                "Date": None,
-            }
-        case _:
-            return {"Title": what, "Source": f"llt cell {record.digest}", "Software": made}
 
 
 def _nothing_to_draw(result: Result) -> RequestError:

@@ -1,0 +1,106 @@
+"""Lines of many cells as small multiples. Importing this imports matplotlib."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+
+from llt_core.report.captions import Source, counted
+from llt_core.report.display import SEQUENTIAL
+from llt_core.report.grids import Ruler
+from llt_core.report.sheets import sheet
+from llt_core.report.strands import Bundle, Strand
+
+MOST_PANELS = 16
+MOST_NAMES = 14
+DECADES = 8
+"""A logarithmic axis shows this many powers of ten below its highest value."""
+
+
+def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> Figure:
+    """Draw a panel for each value of one axis, and in it each line in the colour of the other.
+
+    Parameters
+    ----------
+    across, up
+        The axis of the colours, and that of the panels.
+    """
+    colour_of, panel_of = across.places(), up.places()
+    drawn = sorted({int(panel_of[s.row]) for s in bundle.strands} - {-1})
+    if len(drawn) > MOST_PANELS:
+        kept = np.unique(np.linspace(0, len(drawn) - 1, MOST_PANELS).round().astype(int))
+        left_out = f" · {len(kept)} of {len(drawn)} values of {up.facts.title} are drawn"
+        drawn = [drawn[place] for place in kept]
+    else:
+        left_out = ""
+    columns = min(len(drawn), 4)
+    lines = [s for s in bundle.strands if panel_of[s.row] in drawn and colour_of[s.row] >= 0]
+    heading = [
+        f"{bundle.title} of {source.table.name}",
+        source.describe(),
+        f"one line a {bundle.each}: n = {counted(len(lines), 'line')}{left_out}",
+    ]
+    colours = _colours(len(across.levels))
+    with sheet(-(-len(drawn) // columns), columns, heading, (2.9, 2.3), shared=True) as made:
+        for place, (axes, level) in enumerate(zip(made.panels, drawn, strict=False)):
+            own = [s for s in lines if panel_of[s.row] == level]
+            _draw(axes, own, [colours(int(colour_of[s.row])) for s in own])
+            name = up.names()[level]
+            axes.set_title(f"{up.facts.title} {name}" if up.axis.name else "")
+            if place % columns == 0:
+                axes.set_ylabel(bundle.y_label)
+            if place + columns >= len(drawn):
+                axes.set_xlabel(bundle.x_label)
+                axes.tick_params(labelbottom=True)
+        for axes in made.panels[len(drawn) :]:
+            axes.remove()
+        if bundle.y_log:
+            _set_log(made.panels[0], lines)
+        _add_key(made.figure, made.panels[: len(drawn)], across, colours, columns)
+    return made.figure
+
+
+def _draw(axes: Axes, strands: list[Strand], colours: list[tuple[float, ...]]) -> None:
+    axes.grid(True, color="0.93")
+    lines = [np.column_stack([s.x, s.y]) for s in strands]
+    dense = len(lines) > 500
+    axes.add_collection(
+        LineCollection(lines, colors=colours, linewidths=1.0, alpha=0.85, rasterized=dense)
+    )
+    axes.autoscale_view()
+
+
+def _set_log(axes: Axes, strands: list[Strand]) -> None:
+    held = np.concatenate([s.y[np.isfinite(s.y) & (s.y > 0)] for s in strands])
+    axes.set_yscale("log", nonpositive="mask")
+    if held.size:
+        high = float(held.max())
+        axes.set_ylim(max(float(held.min()), high / 10**DECADES) / 1.3, high * 1.3)
+
+
+def _colours(count: int) -> ListedColormap:
+    # The last fifth of the map is too light for thin lines on white.
+    return ListedColormap(colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(count, 1))))
+
+
+def _add_key(
+    figure: Figure, panels: list[Axes], across: Ruler, colours: ListedColormap, columns: int
+) -> None:
+    count = len(across.levels)
+    norm = BoundaryNorm((np.arange(count + 1) - 0.5).tolist(), max(count, 1))
+    key = ScalarMappable(norm=norm, cmap=colours)
+    bar = figure.colorbar(
+        key, ax=panels, fraction=0.03, pad=0.02, aspect=15 * -(-len(panels) // columns)
+    )
+    named = range(0, count, -(-count // MOST_NAMES))
+    names = across.names()
+    bar.set_ticks(list(named), labels=[names[place] for place in named])
+    bar.ax.tick_params(length=2, labelsize=7)
+    bar.ax.minorticks_off()
+    bar.outline.set_linewidth(0.4)
+    bar.set_label(across.title(), fontsize=8)
