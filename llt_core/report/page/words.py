@@ -1,0 +1,31 @@
+"""How columns are called and drawn on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TITLES = {
+    "train_loss": "Training loss",
+    "test_loss": "Test loss",
+    "train_accuracy": "Training accuracy",
+    "test_accuracy": "Test accuracy",
+    "hessian_trace": "Hessian trace",
+    "hessian_top_eigenvalue": "Hessian top eigenvalue",
+    "mode_connectivity": "Mode connectivity",
+    "mode_connectivity_peak": "Mode connectivity, peak",
+    "mode_connectivity_test_error": "Mode connectivity, test error",
+    "linear_connectivity": "Linear connectivity",
+    "cka": "CKA",
+    "l2_distance": "L2 distance",
+    "ensemble_accuracy": "Ensemble accuracy",
+}
+
+
+def column_facts(name: str) -> dict[str, Any]:
+    """Return what to call a column, and whether its sign is what matters most.
+
+    >>> column_facts("hessian_trace")
+    {'title': 'Hessian trace', 'diverging': False}
+    """
+    title = _TITLES.get(name) or name.replace("_", " ").capitalize()
+    return {"title": title, "diverging": "connectivity" in name}
