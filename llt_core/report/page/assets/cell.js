@@ -1,0 +1,87 @@
+// Everything about one cell, in the panel at the side.
+
+const GROUPS = [["curve", "Curves between models"], ["spectrum", "Curvature"], ["history", "Training"], ["other", "More figures"]];
+
+function drawCell() {
+  const row = shownRow();
+  const host = byId("cell");
+  if (row < 0) {
+    host.replaceChildren(el("h3", { id: "cell-title" }, "No cell"), el("p", { class: "sub" }, ROWS ? "Point at a cell of a map." : "The table is empty."));
+    return;
+  }
+  const figures = DATA.figures[row] ?? [];
+  host.replaceChildren(
+    el("p", { class: "kicker" }, isInferred(row) ? "Inferred, not measured" : `Cell ${row + 1} of ${ROWS}${MODELS(row) ? ` · ${plural(MODELS(row), "model")}` : ""}`),
+    el("h3", { id: "cell-title" }, label(row)),
+    el("p", { class: "verdict" }, badge(state.codes[row]), el("span", { id: "cell-why" }, why(row))),
+    metricTable(row),
+    ...GROUPS.flatMap(([group, title]) => figureGroup(figures.filter((figure) => figure.group === group), title, group !== "other")),
+    provenance(row),
+  );
+}
+
+function badge(code) {
+  const colour = phaseColour(code);
+  const node = el("span", { class: `badge${code < 0 ? " open" : ""}`, "data-phase": phaseName(code) }, code < 0 ? UNDETERMINED : PHASES[code]);
+  if (colour) {
+    node.style.backgroundColor = colour;
+    node.style.color = inkOn(colour);
+  }
+  return node;
+}
+
+function metricTable(row) {
+  const shared = OTHER && OTHER.there[row] ? OTHER : null;
+  const head = ["Metric", "Value", "n", ...(shared ? ["Difference"] : [])];
+  const body = [...COLUMNS.values()].map((column) => {
+    const cells = [el("th", { scope: "row" }, column.title), valueCell(column, row), el("td", { class: "number dim" }, Number.isNaN(column.values[row]) ? "" : String(column.n(row)))];
+    if (shared) cells.push(differenceCell(column, shared.columns.get(column.name), row));
+    return el("tr", { "data-metric": column.name, class: column.name === state.metric ? "chosen" : "" }, ...cells);
+  });
+  const table = el("table", { class: "metrics" }, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...body));
+  const notes = ["± one standard error; n: measurements behind the mean."];
+  if (shared) notes.push(`Difference: this less ${OTHER.name}, there in ${phaseName(state.otherCodes[row])}.`);
+  return el("div", {}, table, el("p", { class: "note" }, notes.join(" ")));
+}
+
+function valueCell(column, row) {
+  const value = column.values[row];
+  if (Number.isNaN(value)) return el("td", { class: "absent", title: column.reason(row) }, column.reason(row) || "not finite");
+  const error = column.errors?.[row];
+  const text = pretty(value) + (Number.isFinite(error) ? ` ± ${pretty(error, 2)}` : "");
+  return el("td", { class: "number", "data-value": value }, text, column.unit ? el("span", { class: "unit" }, ` ${column.unit}`) : null);
+}
+
+function differenceCell(column, other, row) {
+  const difference = other ? column.values[row] - other.values[row] : NaN;
+  const sign = difference > 0 ? "+" : "";
+  return el("td", { class: "number" }, Number.isFinite(difference) ? sign + pretty(difference, 3) : "–");
+}
+
+function figureGroup(figures, title, open) {
+  if (!figures.length) return [];
+  return [el("details", { open, class: "group" }, el("summary", {}, title), ...figures.map(smallFigure))];
+}
+
+function provenance(row) {
+  const facts = [];
+  if (DATA.provenance) {
+    DATA.provenance.rows[row]?.forEach((text, i) => text >= 0 && facts.push([DATA.provenance.labels[i], DATA.provenance.texts[text]]));
+  }
+  facts.unshift(["Origin", DATA.imported ? DATA.origin : `${DATA.origin}, sweep ${DATA.name}`]);
+  return el("details", { open: facts.length > 1, class: "group" }, el("summary", {}, "Provenance"), factList(facts));
+}
+
+const factList = (facts) => el("dl", { class: "fact-list" }, ...facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+
+/** Say a kept cell aloud, and at the foot of a narrow window. */
+function announceCell() {
+  const row = state.kept;
+  if (row < 0) return;
+  const column = COLUMNS.get(state.metric);
+  const value = column ? `, ${column.title} ${pretty(column.values[row])} ${column.unit}` : "";
+  byId("live").textContent = `${label(row)}: ${state.codes[row] < 0 ? "phase undetermined" : `phase ${PHASES[state.codes[row]]}`}${value}`;
+  const glance = byId("glance");
+  glance.hidden = false;
+  glance.replaceChildren(badge(state.codes[row]), el("span", {}, label(row)), el("span", { class: "dim" }, "all of it ↓"));
+}
