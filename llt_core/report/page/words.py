@@ -16,6 +16,7 @@ _TITLES = {
     "mode_connectivity_test_error": "Mode connectivity, test error",
     "linear_connectivity": "Linear connectivity",
     "cka": "CKA",
+    "cka_logits": "CKA of logits",
     "l2_distance": "L2 distance",
     "ensemble_accuracy": "Ensemble accuracy",
 }
@@ -27,5 +28,6 @@ def column_facts(name: str) -> dict[str, Any]:
     >>> column_facts("hessian_trace")
     {'title': 'Hessian trace', 'diverging': False}
     """
-    title = _TITLES.get(name) or name.replace("_", " ").capitalize()
+    words = name.replace("_", " ")
+    title = _TITLES.get(name) or words[:1].upper() + words[1:]
     return {"title": title, "diverging": "connectivity" in name}

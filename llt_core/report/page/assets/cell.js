@@ -20,9 +20,10 @@ function drawCell() {
   );
 }
 
-function badge(code) {
+function badge(code, short = false) {
   const colour = phaseColour(code);
-  const node = el("span", { class: `badge${code < 0 ? " open" : ""}`, "data-phase": phaseName(code) }, code < 0 ? UNDETERMINED : PHASES[code]);
+  const node = el("span", { class: `badge${code < 0 ? " open" : ""}`, "data-phase": phaseName(code) }, code < 0 ? (short ? "?" : UNDETERMINED) : PHASES[code]);
+  if (code < 0 && short) node.setAttribute("aria-label", UNDETERMINED);
   if (colour) {
     node.style.backgroundColor = colour;
     node.style.color = inkOn(colour);
@@ -74,10 +75,15 @@ function provenance(row) {
 
 const factList = (facts) => el("dl", { class: "fact-list" }, ...facts.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 
+let announced = -1;
+
 /** Say a kept cell aloud, and at the foot of a narrow window. */
 function announceCell() {
   const row = state.kept;
-  if (row < 0) return;
+  if (row < 0 || row === announced) return;
+  const chosen = announced >= 0;
+  announced = row;
+  if (!chosen) return;
   const column = COLUMNS.get(state.metric);
   const value = column ? `, ${column.title} ${pretty(column.values[row])} ${column.unit}` : "";
   byId("live").textContent = `${label(row)}: ${state.codes[row] < 0 ? "phase undetermined" : `phase ${PHASES[state.codes[row]]}`}${value}`;

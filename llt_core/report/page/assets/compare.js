@@ -65,6 +65,6 @@ function drawChanges() {
     return el("td", { class: `number${from === to ? " same" : ""}` }, el("button", { type: "button", class: "count", "aria-label": `${plural(rows.length, "cell")} from ${phaseName(from)} to ${phaseName(to)}: select`, onclick: () => select(new Set(rows)) }, String(rows.length)));
   };
   byId("changes-table").replaceChildren(el("table", { class: "changes" },
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "from ↓ to →"), ...codes.map((code) => el("th", { scope: "col" }, badge(code))))),
-    el("tbody", {}, ...codes.map((from) => el("tr", {}, el("th", { scope: "row" }, badge(from)), ...codes.map((to) => cell(from, to)))))));
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "from ↓ to →"), ...codes.map((code) => el("th", { scope: "col" }, badge(code, true))))),
+    el("tbody", {}, ...codes.map((from) => el("tr", {}, el("th", { scope: "row" }, badge(from, true)), ...codes.map((to) => cell(from, to)))))));
 }

@@ -44,10 +44,12 @@ function pretty(value, digits = 4) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   let text;
-  if (size >= 10000 && size < 1e7) text = Math.round(size).toLocaleString("en-US").replaceAll(",", "\u202f");
+  if (size >= 10 ** Math.min(digits, 4) && size < 1e7) text = grouped(digits < 4 ? Number(size.toPrecision(digits)) : Math.round(size));
   else text = general(size, digits).replace(/e([+-])0?(\d+)/, (_, sign, power) => ` × 10${raised((sign === "-" ? "-" : "") + power)}`);
   return value < 0 ? `−${text}` : text;
 }
+
+const grouped = (whole) => (whole < 10000 ? String(whole) : whole.toLocaleString("en-US").replaceAll(",", "\u202f"));
 
 function raised(text) {
   return [...text].map((sign) => ({ "-": "⁻" })[sign] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(sign)]).join("");

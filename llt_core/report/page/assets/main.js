@@ -44,9 +44,9 @@ function drawPhases() {
     const pressed = Boolean(state.selected && rows.length && state.selected.size === rows.length && rows.every((row) => state.selected.has(row)));
     const split = measured < rows.length ? ` (${rows.length - measured} inferred)` : "";
     return el("button", { type: "button", class: "phase", "data-phase": phaseName(code), "data-count": rows.length, "aria-pressed": String(pressed), disabled: !rows.length, onclick: () => select(pressed ? null : new Set(rows)) },
-      badge(code), el("span", { class: "phase-count" }, String(rows.length), el("span", { class: "unit" }, ` ${rows.length === 1 ? "cell" : "cells"}${split}`)),
-      el("span", { class: "phase-mean" }, target ? `${target.title}: ${mean}` : ""),
-      el("span", { class: "phase-words" }, code < 0 ? "values are missing" : PHASE_WORDS[code]));
+      badge(code, true), el("span", { class: "phase-count" }, String(rows.length), el("span", { class: "unit" }, ` ${rows.length === 1 ? "cell" : "cells"}${split}`)),
+      el("span", { class: "phase-mean" }, target ? (held ? `${target.title} ${mean}` : "no cells") : ""),
+      el("span", { class: "phase-words" }, code < 0 ? "undetermined: values are missing" : PHASE_WORDS[code]));
   });
   byId("phases").replaceChildren(...cards);
   byId("phases-note").textContent = `${target ? `Means of ${target.title.toLowerCase()} over cells. ` : ""}Choose a phase to select its cells.${ruleChanged() ? " By the thresholds as you have set them." : ""}`;
@@ -179,6 +179,7 @@ function start() {
   drawCell();
   announceCell();
   makeTheme();
+  new IntersectionObserver(([seen]) => byId("glance").classList.toggle("away", seen.isIntersecting)).observe(byId("cell"));
 }
 
 start();

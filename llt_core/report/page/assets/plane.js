@@ -112,8 +112,9 @@ class Plane {
     if (places().shown.length > 600) return group;
     for (const row of places().shown) {
       const [x, y, w, h] = this.frame(row);
-      const text = painted.letter(row);
-      if (!text || textWidth(text) + 2 > w || h < 13) continue;
+      if (h < 13) continue;
+      const text = [3, 2, 1].map((digits) => painted.letter(row, digits)).find((short) => textWidth(short) < w);
+      if (!text) continue;
       const fill = painted.fill(row);
       group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: fill ? inkOn(fill) : "var(--ink)" }, text));
     }
@@ -223,7 +224,7 @@ class Plane {
 }
 
 const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-const axisTitle = (axis) => `${axis.short.replaceAll("_", " ")}${axis.kind ? ` (${axis.kind})` : ""}${turned(axis) && axis === state.y ? ", small on top" : ""}`;
+const axisTitle = (axis) => `${axis.short.replaceAll("_", " ")}${axis.kind ? ` (${axis.kind})` : ""}`;
 const phaseColour = (code) => (code < 0 ? "" : PHASE_COLOURS[code]);
 
 /** The map of phases. */
@@ -240,7 +241,7 @@ function paintColumn(values, scale) {
   return {
     boundaries: true,
     fill: (row) => (scale && Number.isFinite(values[row]) ? scale.colour(values[row]) : ""),
-    letter: (row) => (Number.isFinite(values[row]) ? pretty(values[row], 3) : ""),
+    letter: (row, digits) => (Number.isFinite(values[row]) ? pretty(values[row], digits) : ""),
   };
 }
 

@@ -1,6 +1,7 @@
 // Axes, ticks and colours.
 
-const SEQUENTIAL = ["#00204d", "#00336f", "#39486b", "#575d6d", "#707173", "#8a8779", "#a69d75", "#c4b56c", "#e4cf5b", "#ffea46"];
+// Viridis (van der Walt and Smith 2015): told apart by colour-blind readers, and in grey.
+const SEQUENTIAL = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 const DIVERGING = ["#08417c", "#2a6fae", "#5f9fcb", "#a3cbe2", "#dbe9f1", "#f6f4f1", "#fbdcc8", "#f3ac86", "#db6f53", "#b5313a", "#7d0722"];
 // A logarithmic axis shows at most this many powers of ten, and begins where values span this factor.
 const MOST_DECADES = 12;

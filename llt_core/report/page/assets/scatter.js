@@ -4,10 +4,22 @@ const SHAPES = {
   triangle: (x, y, r) => `M${x} ${y - 1.25 * r}l${1.15 * r} ${2 * r}h${-2.3 * r}z`,
   square: (x, y, r) => `M${x - 0.9 * r} ${y - 0.9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`,
   diamond: (x, y, r) => `M${x} ${y - 1.3 * r}l${1.3 * r} ${1.3 * r}l${-1.3 * r} ${1.3 * r}l${-1.3 * r} ${-1.3 * r}z`,
-  ring: (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0zM${x - 0.42 * r} ${y}a${0.42 * r} ${0.42 * r} 0 1 1 ${0.84 * r} 0a${0.42 * r} ${0.42 * r} 0 1 1 ${-0.84 * r} 0z`,
+  ring: (x, y, r) => `M${x - 0.8 * r} ${y}a${0.8 * r} ${0.8 * r} 0 1 0 ${1.6 * r} 0a${0.8 * r} ${0.8 * r} 0 1 0 ${-1.6 * r} 0z`,
   disc: (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
   cross: (x, y, r) => `M${x - r} ${y - r}l${2 * r} ${2 * r}M${x - r} ${y + r}l${2 * r} ${-2 * r}`,
 };
+
+// Up to so many points, standard errors are drawn.
+const MOST_WHISKERS = 300;
+
+/** The values of some rows, and how far their error bars go where those stay on a log axis. */
+function reach(column, rows) {
+  const values = rows.map((row) => column.values[row]);
+  if (!column.errors || rows.length > MOST_WHISKERS) return values;
+  const positive = values.every((value) => value > 0);
+  const ends = rows.flatMap((row) => [column.values[row] - column.errors[row], column.values[row] + column.errors[row]]);
+  return [...values, ...ends.filter((end) => !positive || end > 0)];
+}
 
 const scatter = {
   root: null,
@@ -101,8 +113,8 @@ const scatter = {
     this.root.replaceChildren();
     if (!a || !b) return;
     const rows = planeRows().filter((row) => Number.isFinite(a.values[row]) && Number.isFinite(b.values[row]));
-    this.x = spanAxis(rows.map((row) => a.values[row]), box.left, box.right);
-    this.y = spanAxis(rows.map((row) => b.values[row]), box.bottom, box.top);
+    this.x = spanAxis(reach(a, rows), box.left, box.right);
+    this.y = spanAxis(reach(b, rows), box.bottom, box.top);
     this.points = rows
       .map((row) => ({ row, vx: a.values[row], vy: b.values[row], px: this.x.at(a.values[row]), py: this.y.at(b.values[row]) }))
       .filter((p) => (!this.x.log || p.vx > 0) && (!this.y.log || p.vy > 0));
@@ -128,8 +140,10 @@ const scatter = {
         if (!of.length) continue;
         const shape = SHAPES[code < 0 ? "cross" : PHASE_SHAPES[code]];
         const path = of.map((p) => shape(Math.round(p.px * 10) / 10, Math.round(p.py * 10) / 10, size)).join("");
-        const paint = code < 0 ? { fill: "none", stroke: "var(--muted)", "stroke-width": 1.5 } : { fill: PHASE_COLOURS[code], class: "dot" };
-        group.append(svg("path", { d: path, ...paint, opacity: chosen ? 1 : 0.16, "data-phase": phaseName(code), "data-points": of.length, "fill-rule": "evenodd" }));
+        const filled = { fill: PHASE_COLOURS[code], class: "dot" };
+        const open = { fill: "var(--card)", stroke: code < 0 ? "var(--muted)" : PHASE_COLOURS[code], "stroke-width": size * 0.45 };
+        const paint = code < 0 || PHASE_SHAPES[code] === "ring" ? open : filled;
+        group.append(svg("path", { d: path, ...paint, opacity: chosen ? 1 : 0.16, "data-phase": phaseName(code), "data-points": of.length }));
       }
     }
     return group;
@@ -138,7 +152,7 @@ const scatter = {
   /** Standard errors, where there are few enough points to see them. */
   whiskers(a, b) {
     let path = "";
-    if (this.points.length <= 300) {
+    if (this.points.length <= MOST_WHISKERS) {
       for (const { row, vx, vy, px, py } of this.points) {
         const [ex, ey] = [a.errors?.[row], b.errors?.[row]];
         if (ex > 0 && (!this.x.log || vx > ex)) path += `M${this.x.at(vx - ex).toFixed(1)} ${py.toFixed(1)}H${this.x.at(vx + ex).toFixed(1)}`;

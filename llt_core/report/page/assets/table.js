@@ -1,6 +1,6 @@
 // All cells as a table: search, order, download.
 
-const FIRST_ROWS = 50;
+const FIRST_ROWS = 25;
 const MORE_ROWS = 500;
 const table = {
   search: "",
