@@ -1,4 +1,4 @@
-"""Tables by name. (A stand-in on this branch for the reader that another branch builds.)"""
+"""Tables by name. (A stand-in on this branch for the reader that another branch builds.)."""
 
 from __future__ import annotations
 

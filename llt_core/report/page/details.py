@@ -85,7 +85,9 @@ def details_of(
     if broken:
         notes.append(f"The arrays of {broken} results could not be read.")
     provenance = [
-        {} if point is None else _provenance(_held(found, point.models), _held(found, point.measures))
+        {}
+        if point is None
+        else _provenance(_held(found, point.models), _held(found, point.measures))
         for point in points
     ]
     return Details(figures, tuple(provenance), _about(sweep, found.values()), tuple(notes))
@@ -244,7 +246,9 @@ def _version(record: Record) -> str:
 def _fingerprint(record: Record) -> str:
     data = record.provenance.get("data", {})
     print_ = str(data.get("fingerprint", ""))[:19]
-    return f"{print_}{'' if data.get('verified') else ' (not the published files)'}" if print_ else ""
+    return (
+        f"{print_}{'' if data.get('verified') else ' (not the published files)'}" if print_ else ""
+    )
 
 
 def _each(values: Iterable[Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -153,9 +153,7 @@ def _merged(panels: list[tuple[Record, Panel]]) -> list[Series] | None:
         if any(row.shape != x.shape for row in rows):
             return None
         held = np.array(rows)
-        series.append(
-            Series(_label(first, number), x, held.mean(0), held.min(0), held.max(0))
-        )
+        series.append(Series(_label(first, number), x, held.mean(0), held.min(0), held.max(0)))
     return series
 
 
@@ -191,8 +189,6 @@ def _histogram(drawn: Drawn, panels: list[tuple[Record, Panel]]) -> Drawn | None
 def _with(
     drawn: Drawn, series: Sequence[Series], note: str = "", names: tuple[str, ...] = ()
 ) -> Drawn:
-    from dataclasses import replace
-
     return replace(drawn, series=tuple(series), note=note, names=names)
 
 

@@ -69,12 +69,12 @@ def build_page(
 
 
 def encode(data: Any) -> str:
-    """Return JSON that may stand inside a script element, whatever is in it.
+    r"""Return JSON that may stand inside a script element, whatever is in it.
 
     This is for names like ``</script>``: no ``<``, ``>`` or ``&`` is left in the text.
 
     >>> encode({"name": "</script>", "value": 0.1})
-    '{"name":"\\\\u003c/script\\\\u003e","value":0.1}'
+    '{"name":"\\u003c/script\\u003e","value":0.1}'
     """
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":

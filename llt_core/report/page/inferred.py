@@ -59,7 +59,8 @@ def joined(table: CellTable, inferred: InferredMap) -> tuple[CellTable, dict[int
     measured = np.zeros(len(table), dtype=bool)
     for column in table.columns.values():
         measured |= np.isfinite(column.values)
-    marked, new = {}, []
+    marked: dict[int, int] = {}
+    new: list[tuple[Any, ...]] = []
     for number, place in enumerate(places):
         row = rows.get(place, -1)
         if row < 0:

@@ -210,6 +210,8 @@ def _number(value: float) -> float | int | str | None:
         return None
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return value if math.copysign(1, value) < 0 else 0
     # 2**53: whole numbers beyond are not exact in a browser either way.
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
