@@ -131,6 +131,7 @@ function pixelAxis(low, high, log, from, to) {
 /** Where the cells of an axis lie: edges in pixels, one more than there are levels. */
 function levelEdges(levels, log, numeric, even, from, to) {
   const count = levels.length;
+  if (!count) return [from];
   const places = levels.map((level, i) => (even || !numeric ? i : log ? Math.log(level) : level));
   const edges = [];
   for (let i = 1; i < count; i++) edges.push((places[i - 1] + places[i]) / 2);
