@@ -22,7 +22,7 @@ BUDGET = 4 * 2**20
 """Bytes that figures may take in the page."""
 MOST_DETAILED = 400
 """Rows whose arrays are read; of more, so many that lie evenly among them."""
-THINNINGS = ((60, 8), (32, 6), (18, 4), (12, 2))
+THINNINGS = ((120, 8), (60, 8), (32, 6), (18, 4), (12, 2))
 """Points a line and figures a cell, tried in this order until the budget is kept."""
 _CURVE = re.compile(r"(.+)_t(\d*\.?\d+)")
 

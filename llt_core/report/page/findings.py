@@ -16,6 +16,8 @@ CONVERGED = 99.0
 """Training accuracy in percent from which a cell counts as converged."""
 FEWEST = 5
 """Cells that a correlation needs at least."""
+WEAK = 0.3
+"""A rank correlation below this, either way, is said to be no good."""
 _LOW_IS_GOOD = ("test_loss",)
 _OUTCOMES = ("accuracy", "test_", "bleu", "curve")
 """Columns with this in their name are results, or read the test set: no predictors of it."""
@@ -120,11 +122,13 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
         )
     ranked = sorted(found, key=lambda name: -abs(found[name][0]))
     best, rest = ranked[0], ranked[1:4]
+    close = abs(found[best][0]) >= WEAK
     others = ", ".join(f"{column_facts(name)['title']} {_signed(found[name][0])}" for name in rest)
     after = f"; then {others}" if others else ""
     return (
-        f"Among the {found[best][1]} converged cells ({meaning}), {column_facts(best)['title']} "
-        f"ranks {title} best: Spearman {_signed(found[best][0])}{after}."
+        f"Among the {found[best][1]} converged cells ({meaning}), "
+        f"{'' if close else f'nothing ranks {title} well; '}{column_facts(best)['title']} "
+        f"ranks {title if close else 'it'} best: Spearman {_signed(found[best][0])}{after}."
     )
 
 

@@ -20,14 +20,20 @@ _TITLES = {
     "l2_distance": "L2 distance",
     "ensemble_accuracy": "Ensemble accuracy",
 }
+_BOUNDED = ("accuracy", "error", "cka", "agreement", "cosine", "similarity", "bleu", "negative")
 
 
 def column_facts(name: str) -> dict[str, Any]:
-    """Return what to call a column, and whether its sign is what matters most.
+    """Return what to call a column, whether its sign matters most, and whether it may be steep.
+
+    What is steep is drawn logarithmically once its values span orders of magnitude; shares and
+    similarities never are.
 
     >>> column_facts("hessian_trace")
-    {'title': 'Hessian trace', 'diverging': False}
+    {'title': 'Hessian trace', 'diverging': False, 'steep': True}
     """
     words = name.replace("_", " ")
     title = _TITLES.get(name) or words[:1].upper() + words[1:]
-    return {"title": title, "diverging": "connectivity" in name}
+    diverging = "connectivity" in name
+    steep = not diverging and not any(word in name for word in _BOUNDED)
+    return {"title": title, "diverging": diverging, "steep": steep}

@@ -66,8 +66,9 @@ function redrawOnResize(host, draw) {
 }
 
 /** Ticks, their labels and thin lines across, of an axis from values to pixels. */
-function drawTicks(group, axis, { side, from, to, most, at }) {
+function drawTicks(group, axis, { side, from, to, most, at, whole = false }) {
   for (const value of ticks(axis.low, axis.high, most, axis.log)) {
+    if (whole && !Number.isInteger(value)) continue;
     const place = axis.at(value);
     const text = pretty(value, 3);
     if (side === "bottom") {
@@ -83,16 +84,19 @@ function drawTicks(group, axis, { side, from, to, most, at }) {
 /** One figure of a cell. */
 function smallFigure(figure) {
   if (figure.kind === "bars") return barsFigure(figure);
-  const [width, height, top, right, bottom, left] = [344, 158, 8, 8, 34, 46];
+  const [width, height, top, right, bottom, left] = [344, 164, 8, 8, 40, 46];
   const xs = figure.series.flatMap((one) => (figure.kind === "histogram" ? [...one.low, ...one.high] : one.x)).map(numberOr);
   const ys = figure.series.flatMap((one) => (figure.kind === "histogram" ? [0, ...one.y] : [...one.y, ...(one.low ?? []), ...(one.high ?? [])])).map(numberOr);
   const x = boundAxis(xs, figure.xLog, left, width - right, figure.kind === "histogram");
   const y = boundAxis(ys, figure.yLog, height - bottom, top, false);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "small-figure", role: "img", "aria-label": figureWords(figure) });
-  drawTicks(root, x, { side: "bottom", from: top, to: height - bottom, most: 5, at: height - bottom });
+  drawTicks(root, x, { side: "bottom", from: top, to: height - bottom, most: 5, at: height - bottom, whole: xs.every(Number.isInteger) });
   drawTicks(root, y, { side: "left", from: left, to: width - right, most: 4, at: left });
-  figure.series.forEach((one, i) => drawSeries(root, figure, one, i, x, y));
-  root.append(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "axis-name", "text-anchor": "middle" }, figure.x));
+  // A picture in the picture cuts off what lies beyond the axes; three more pixels keep points whole.
+  const frame = [left - 3, top - 3, width - right - left + 6, height - bottom - top + 6];
+  const inner = svg("svg", { x: frame[0], y: frame[1], width: frame[2], height: frame[3], viewBox: frame.join(" ") });
+  figure.series.forEach((one, i) => drawSeries(inner, figure, one, i, x, y));
+  root.append(inner, svg("text", { x: (left + width - right) / 2, y: height - 5, class: "axis-name", "text-anchor": "middle" }, figure.x));
   const caption = [el("p", { class: "figure-title" }, figure.title, figure.y ? el("span", { class: "dim" }, ` · ${figure.y}`) : null), root];
   if (figure.series.length > 1) {
     caption.push(el("ul", { class: "keys" }, ...figure.series.map((one, i) => el("li", {}, lineKey(i), one.label))));

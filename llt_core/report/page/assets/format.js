@@ -45,7 +45,7 @@ function pretty(value, digits = 4) {
   const size = Math.abs(value);
   let text;
   if (size >= 10 ** Math.min(digits, 4) && size < 1e7) text = grouped(digits < 4 ? Number(size.toPrecision(digits)) : Math.round(size));
-  else text = general(size, digits).replace(/e([+-])0?(\d+)/, (_, sign, power) => ` × 10${raised((sign === "-" ? "-" : "") + power)}`);
+  else text = general(size, digits).replace(/^1e/, "e").replace(/^e([+-])0?(\d+)$/, (_, sign, power) => `10${raised((sign === "-" ? "-" : "") + power)}`).replace(/e([+-])0?(\d+)/, (_, sign, power) => ` × 10${raised((sign === "-" ? "-" : "") + power)}`);
   return value < 0 ? `−${text}` : text;
 }
 

@@ -45,7 +45,7 @@ function drawPhases() {
     const split = measured < rows.length ? ` (${rows.length - measured} inferred)` : "";
     return el("button", { type: "button", class: "phase", "data-phase": phaseName(code), "data-count": rows.length, "aria-pressed": String(pressed), disabled: !rows.length, onclick: () => select(pressed ? null : new Set(rows)) },
       badge(code, true), el("span", { class: "phase-count" }, String(rows.length), el("span", { class: "unit" }, ` ${rows.length === 1 ? "cell" : "cells"}${split}`)),
-      el("span", { class: "phase-mean" }, target ? (held ? `${target.title} ${mean}` : "no cells") : ""),
+      el("span", { class: "phase-mean" }, target ? (held ? `${target.title} ${mean}` : "") : ""),
       el("span", { class: "phase-words" }, code < 0 ? "undetermined: values are missing" : PHASE_WORDS[code]));
   });
   byId("phases").replaceChildren(...cards);
@@ -104,7 +104,7 @@ function drawPlaneWords() {
 /** One scale for the whole column, so that slices of it can be compared. */
 function heatScale() {
   const column = COLUMNS.get(state.metric);
-  return column ? colourScale(column.values, column.diverging) : null;
+  return column ? colourScale(column.values, column.diverging, column.steep) : null;
 }
 
 function drawAbout() {

@@ -43,7 +43,7 @@ class Plane {
     const width = Math.max(this.host.clientWidth, 200);
     const left = 30 + Math.max(...state.y.levels.map((level) => Math.min(textWidth(levelText(level)), 90)), 6);
     const tall = state.y.levels.length > 1 ? Math.min(Math.max(width * 0.78, 250), 440) : 120;
-    const box = { left, top: 6, right: width - 6, bottom: tall - 44, width, height: tall };
+    const box = { left, top: 6, right: width - 12, bottom: tall - 44, width, height: tall };
     const { x, y } = state;
     const [from, to] = turned(y) ? [box.top, box.bottom] : [box.bottom, box.top];
     this.xs = levelEdges(x.levels, x.log, x.numeric, state.even, box.left, box.right);
@@ -73,7 +73,7 @@ class Plane {
   cells(painted) {
     const paths = new Map();
     const inferred = [];
-    const gap = Math.min(...this.xs.slice(1).map((edge, i) => edge - this.xs[i])) > 9 ? 1 : 0;
+    const gap = this.finest() > 9 ? 1 : 0;
     for (const row of places().shown) {
       const [x, y, w, h] = this.frame(row);
       const path = rectPath(x + gap / 2, y + gap / 2, Math.max(w - gap, 0.5), Math.max(h - gap, 0.5));
@@ -91,9 +91,14 @@ class Plane {
     return group;
   }
 
-  /** Lines between cells of different phases. */
+  /** The smallest side of a cell, in pixels. */
+  finest() {
+    return Math.min(...[this.xs, this.ys].flatMap((edges) => edges.slice(1).map((edge, i) => Math.abs(edge - edges[i]))));
+  }
+
+  /** Lines between cells of different phases, where there is room for lines. */
   lines(painted) {
-    if (!painted.boundaries) return "";
+    if (!painted.boundaries || this.finest() < 5) return "";
     const { codes } = state;
     let path = "";
     const { row } = places();
@@ -124,9 +129,9 @@ class Plane {
   axes() {
     const { box } = this;
     const group = svg("g", { class: "axes", "aria-hidden": "true" });
-    const centres = (edges) => edges.slice(1).map((edge, i) => (edge + edges[i]) / 2);
-    const [cx, cy] = [centres(this.xs), centres(this.ys)];
-    const names = state.x.levels.map(levelText);
+    const [nx, cx] = axisLabels(state.x, this.xs);
+    const [ny, cy] = axisLabels(state.y, this.ys);
+    const names = nx;
     for (const i of spacedLabels(cx, names.map(textWidth), 6)) {
       group.append(svg("line", { x1: cx[i], x2: cx[i], y1: box.bottom, y2: box.bottom + 4, class: "tick-line" }),
         svg("text", { x: cx[i], y: box.bottom + 17, class: "tick", "text-anchor": "middle" }, names[i]));
@@ -136,7 +141,7 @@ class Plane {
     const order = turned(state.y) ? cy : cy.map((c) => -c);
     for (const j of spacedLabels(order, cy.map(() => 12), 3)) {
       group.append(svg("line", { x1: box.left - 4, x2: box.left, y1: cy[j], y2: cy[j], class: "tick-line" }),
-        svg("text", { x: box.left - 7, y: cy[j] + 4, class: "tick", "text-anchor": "end" }, clipped(levelText(state.y.levels[j]), 13)));
+        svg("text", { x: box.left - 7, y: cy[j] + 4, class: "tick", "text-anchor": "end" }, clipped(ny[j], 13)));
     }
     const middle = (box.top + box.bottom) / 2;
     group.append(svg("text", { transform: `translate(12 ${middle}) rotate(-90)`, class: "axis-name", "text-anchor": "middle" }, axisTitle(state.y)));
@@ -221,6 +226,19 @@ class Plane {
     const within = (axis, row) => axis.at[row] >= Math.min(axis.at[a], axis.at[b]) && axis.at[row] <= Math.max(axis.at[a], axis.at[b]);
     return new Set(places().rows.filter((row) => within(state.x, row) && within(state.y, row)));
   }
+}
+
+// Of more levels than this, round numbers are written on the axis instead.
+const MANY_LEVELS = 24;
+
+/** What is written on an axis, and where: its levels, or of many numbers round ones. */
+function axisLabels(axis, edges) {
+  const centres = edges.slice(1).map((edge, i) => (edge + edges[i]) / 2);
+  if (state.even || !axis.numeric || axis.levels.length <= MANY_LEVELS) return [axis.levels.map(levelText), centres];
+  const [low, high] = [axis.levels[0], axis.levels.at(-1)];
+  const scale = pixelAxis(low, high, axis.log, centres[0], centres.at(-1));
+  const round = ticks(low, high, 7, axis.log);
+  return [round.map((value) => pretty(value, 3)), round.map(scale.at)];
 }
 
 const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -47,7 +47,7 @@ function extent(values, accept = () => true) {
 }
 
 /** How the values of a column become colours. */
-function colourScale(values, diverging) {
+function colourScale(values, diverging, steep = false) {
   const found = extent(values);
   if (!found) return null;
   let [low, high] = found;
@@ -55,7 +55,7 @@ function colourScale(values, diverging) {
     const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
     return makeScale("diverging", -most, most, DIVERGING, false);
   }
-  const log = low > 0 && high > STEEP * low;
+  const log = steep && low > 0 && high > STEEP * low;
   if (log) low = Math.max(low, high / 10 ** MOST_DECADES);
   if (low === high) [low, high] = [low - (Math.abs(low) / 10 || 1), high + (Math.abs(high) / 10 || 1)];
   return makeScale(log ? "log" : "sequential", low, high, SEQUENTIAL, log);
@@ -103,9 +103,9 @@ function ticks(low, high, most, log = false) {
 }
 
 /** An axis from values to pixels, with a little room on both sides. */
-function spanAxis(values, from, to) {
+function spanAxis(values, steep, from, to) {
   const found = extent(values) ?? [0, 1];
-  const log = found[0] > 0 && found[1] > STEEP * found[0];
+  const log = steep && found[0] > 0 && found[1] > STEEP * found[0];
   let [low, high] = found;
   if (log) {
     low = Math.max(low, high / 10 ** MOST_DECADES);

@@ -113,8 +113,8 @@ const scatter = {
     this.root.replaceChildren();
     if (!a || !b) return;
     const rows = planeRows().filter((row) => Number.isFinite(a.values[row]) && Number.isFinite(b.values[row]));
-    this.x = spanAxis(reach(a, rows), box.left, box.right);
-    this.y = spanAxis(reach(b, rows), box.bottom, box.top);
+    this.x = spanAxis(reach(a, rows), a.steep, box.left, box.right);
+    this.y = spanAxis(reach(b, rows), b.steep, box.bottom, box.top);
     this.points = rows
       .map((row) => ({ row, vx: a.values[row], vy: b.values[row], px: this.x.at(a.values[row]), py: this.y.at(b.values[row]) }))
       .filter((p) => (!this.x.log || p.vx > 0) && (!this.y.log || p.vy > 0));
@@ -166,7 +166,7 @@ const scatter = {
     const of = state.selected ? this.points.filter((p) => state.selected.has(p.row)) : this.points;
     const rho = spearman(of.map((p) => p.vx), of.map((p) => p.vy));
     const over = `${state.selected ? "the selected " : ""}${plural(of.length, "cell")}`;
-    const bars = a.errors || b.errors ? " · bars: ± 1 standard error" : "";
+    const bars = (a.errors || b.errors) && this.points.length <= MOST_WHISKERS ? " · bars: ± 1 standard error" : "";
     byId("scatter-sub").textContent = Number.isNaN(rho) ? `${over}${bars}` : `Spearman ${rho < 0 ? "−" : "+"}${Math.abs(rho).toFixed(2)} over ${over}${bars}`;
     this.root.setAttribute("aria-label", `${b.title} against ${a.title}, ${plural(this.points.length, "cell")}. ${byId("scatter-sub").textContent}. Left and right move from point to point.`);
   },
