@@ -8,7 +8,7 @@ import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Verdicts
 from llt_core.analysis.table import Floats, Mask
-from llt_core.report.page.words import column_facts
+from llt_core.report.page.words import column_facts, main_columns
 
 TARGETS = ("test_accuracy", "bleu", "test_loss")
 """Columns that say how good a cell is, the first that a table has counts."""
@@ -108,7 +108,8 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
     mask, meaning = _converged(table, verdicts)
     goal = table.column(target).values
     found = {}
-    for name, column in table.columns.items():
+    for name in main_columns(list(table.columns)):
+        column = table.column(name)
         if name == target or any(word in name for word in _OUTCOMES):
             continue
         rho, n = spearman(column.values[mask], goal[mask])

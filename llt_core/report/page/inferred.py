@@ -71,6 +71,16 @@ def joined(table: CellTable, inferred: InferredMap) -> tuple[CellTable, dict[int
     return (_longer(table, new) if new else table), marked
 
 
+def summary(inferred: InferredMap, marked: dict[int, int]) -> str:
+    """Return in a sentence what was not measured."""
+    places = list(marked.values())
+    sure = inferred.confidence[places]
+    known = sure[np.isfinite(sure)]
+    likely = f" They are right with a mean probability of {known.mean():.2f}." if known.size else ""
+    verb = "s were" if len(places) != 1 else " was"
+    return f"{len(places)} further cell{verb} not measured; phases there are inferred.{likely}"
+
+
 def _longer(table: CellTable, places: list[tuple[Any, ...]]) -> CellTable:
     more = len(places)
     axes = tuple(

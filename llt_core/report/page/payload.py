@@ -14,9 +14,9 @@ from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classi
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
 from llt_core.report.page.details import Details, split_curves
 from llt_core.report.page.findings import TARGETS, findings
-from llt_core.report.page.inferred import InferredMap, joined
+from llt_core.report.page.inferred import InferredMap, joined, summary
 from llt_core.report.page.matching import match_rows
-from llt_core.report.page.words import column_facts
+from llt_core.report.page.words import column_facts, main_columns
 from llt_core.version import __version__
 
 PAYLOAD_FORMAT = 1
@@ -42,6 +42,9 @@ def payload(
     marked: dict[int, int] = {}
     if inferred is not None:
         table, marked = joined(table, inferred)
+        said.append({"heading": "Inferred", "text": summary(inferred, marked)})
+    main = main_columns(list(table.columns))
+    figures, names = _without_names(details.figures)
     target = next((name for name in TARGETS if name in table), None)
     return {
         "format": PAYLOAD_FORMAT,
@@ -53,7 +56,7 @@ def payload(
         "imported": table.origin != "llt",
         "rows": len(table),
         "axes": [_axis(axis) for axis in table.axes],
-        "columns": [_column(column) for column in table.columns.values()],
+        "columns": [_column(c) | {"main": c.name in main} for c in table.columns.values()],
         "models": _same_or_all(table.models.tolist()),
         "target": target,
         "phases": list(PHASES),
@@ -64,7 +67,8 @@ def payload(
         "compare": None if compare is None else _compare(table, _with_axis(compare)),
         "about": [list(fact) for fact in details.about],
         "notes": list(details.notes),
-        "figures": [list(figures) for figures in details.figures],
+        "figures": figures,
+        "names": names,
         "provenance": _interned(details.provenance),
     }
 
@@ -181,6 +185,21 @@ def _interned(facts: Sequence[dict[str, str]]) -> dict[str, Any] | None:
         for row in facts
     ]
     return {"labels": labels, "texts": list(texts), "rows": rows}
+
+
+def _without_names(
+    figures: Sequence[Sequence[dict[str, Any]]],
+) -> tuple[list[list[dict[str, Any]]], list[list[str]]]:
+    """Return the figures with a number for the names of their bars, and the lists of names.
+
+    The layers of a network are called the same in every cell.
+    """
+    known: dict[tuple[str, ...], int] = {}
+    numbered = [
+        [{**one, "names": known.setdefault(tuple(one["names"]), len(known))} for one in row]
+        for row in figures
+    ]
+    return numbered, [list(names) for names in known]
 
 
 def _words(texts: Sequence[str]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 _TITLES = {
@@ -21,6 +22,20 @@ _TITLES = {
     "ensemble_accuracy": "Ensemble accuracy",
 }
 _BOUNDED = ("accuracy", "error", "cka", "agreement", "cosine", "similarity", "bleu", "negative")
+
+
+MANY = 14
+"""Of more columns than this, only the well-known ones come first."""
+
+
+def main_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns that a reader looks for first, of few columns all.
+
+    >>> main_columns(["cka", "cka_layers"])
+    ['cka', 'cka_layers']
+    """
+    known = [name for name in names if name in _TITLES]
+    return known if known and len(names) > MANY else list(names)
 
 
 def column_facts(name: str) -> dict[str, Any]:

@@ -31,18 +31,23 @@ function badge(code, short = false) {
   return node;
 }
 
+let moreOpen = false;
+
 function metricTable(row) {
   const shared = OTHER && OTHER.there[row] ? OTHER : null;
   const head = ["Metric", "Value", "n", ...(shared ? ["Difference"] : [])];
-  const body = [...COLUMNS.values()].map((column) => {
+  const line = (column) => {
     const cells = [el("th", { scope: "row" }, column.title), valueCell(column, row), el("td", { class: "number dim" }, Number.isNaN(column.values[row]) ? "" : String(column.n(row)))];
     if (shared) cells.push(differenceCell(column, shared.columns.get(column.name), row));
     return el("tr", { "data-metric": column.name, class: column.name === state.metric ? "chosen" : "" }, ...cells);
-  });
-  const table = el("table", { class: "metrics" }, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...body));
+  };
+  const tableOf = (columns) => el("table", { class: "metrics" }, el("thead", {}, el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...columns.map(line)));
+  const isFirst = (column) => column.main || column.name === state.metric;
+  const rest = [...COLUMNS.values()].filter((column) => !isFirst(column));
   const notes = ["± one standard error; n: measurements behind the mean."];
   if (shared) notes.push(`Difference: this less ${OTHER.name}, there in ${phaseName(state.otherCodes[row])}.`);
-  return el("div", {}, table, el("p", { class: "note" }, notes.join(" ")));
+  const more = rest.length ? el("details", { open: moreOpen, ontoggle: (event) => { moreOpen = event.target.open; } }, el("summary", {}, `${rest.length} more metrics`), tableOf(rest)) : null;
+  return el("div", {}, tableOf([...COLUMNS.values()].filter(isFirst)), el("p", { class: "note" }, notes.join(" ")), more);
 }
 
 function valueCell(column, row) {

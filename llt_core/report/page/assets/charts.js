@@ -158,7 +158,8 @@ function drawSeries(root, figure, one, i, x, y) {
 function barsFigure(figure) {
   const [one] = figure.series;
   const values = one.y.map(numberOr);
-  const names = figure.names.length ? figure.names : values.map((_, i) => String(i));
+  const named = DATA.names[figure.names];
+  const names = named.length ? named : values.map((_, i) => String(i));
   const left = Math.min(8 + 5.4 * Math.max(...names.map((name) => name.length)), 150);
   const [width, step, top] = [344, 12, 4];
   const height = top + step * values.length + 30;

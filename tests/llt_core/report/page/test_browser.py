@@ -481,6 +481,35 @@ def test_hostile_names_are_only_text(open_page, name):
     assert name in page.inner_text("#cell")
 
 
+def test_of_many_columns_the_well_known_come_first(open_page, make_table):
+    table = make_table(3, 3, missing=0)
+    extra = {f"extra_{k}": Column(f"extra_{k}", np.arange(9.0)) for k in range(12)}
+    table = dataclasses.replace(table, columns={**table.columns, **extra})
+    page = open_page(build_page(table)).page
+    assert page.locator("#cell tr[data-metric=extra_3]").is_hidden()
+    assert page.locator("#cell tr[data-metric=cka]").is_visible()
+    page.click("#cell summary:has-text('12 more metrics')")
+    assert page.locator("#cell tr[data-metric=extra_3]").is_visible()
+    page.select_option("#metric", "extra_5")
+    assert page.inner_text("#heat-title") == "Extra 5"
+
+
+def test_bars_are_named(open_page, make_table):
+    bars = Drawn(
+        "other",
+        "bars",
+        "By layer",
+        "layer",
+        "distance",
+        series=(Series("", np.arange(3.0), np.array([1.0, 2.0, np.nan])),),
+        names=("stem", "block", "fc"),
+    ).thinned(60)
+    page = open_page(build_page(make_table(2, 2), details=Details(((bars,),) * 4))).page
+    page.click("#cell summary:has-text('More figures')")
+    assert page.locator("#cell .bar-name").all_text_contents() == ["stem", "block", "fc"]
+    assert page.locator("#cell .bars").count() == 2
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_small_tables_make_sense(open_page, rows):
     columns = {

@@ -38,6 +38,11 @@ def test_payload_says_which_cells_are_inferred():
         "confidence": [None, 0.8, None, None],
     }
     assert payload(TABLE)["inferred"] is None
+    assert data["findings"][-1] == {
+        "heading": "Inferred",
+        "text": "2 further cells were not measured; phases there are inferred. "
+        "They are right with a mean probability of 0.80.",
+    }
 
 
 def test_lengths_must_agree():
