@@ -8,7 +8,7 @@ import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Verdicts
 from llt_core.analysis.table import Floats, Mask
-from llt_core.report.page.words import column_facts, main_columns
+from llt_core.report.page.words import axis_title, main_columns, title_of
 
 TARGETS = ("test_accuracy", "bleu", "test_loss")
 """Columns that say how good a cell is, the first that a table has counts."""
@@ -54,7 +54,7 @@ def _extent(table: CellTable) -> str:
 def _span(axis: Axis) -> str:
     low, high = axis.levels[0], axis.levels[-1]
     kind = f" ({axis.kind})" if axis.kind else ""
-    return f"{_name(axis)}{kind} from {_value(low)} to {_value(high)}"
+    return f"{axis_title(axis)}{kind} from {_value(low)} to {_value(high)}"
 
 
 def _phases(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
@@ -94,7 +94,7 @@ def _best(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
     error = float(column.standard_errors[row])
     amount = f"{column.values[row]:.4g}" + (f" ± {error:.2g}" if np.isfinite(error) else "")
     phase = verdicts.phases[row]
-    title = column_facts(target)["title"].lower()
+    title = _in_sentence(target)
     where = f"phase {phase}" if phase else "phase undetermined"
     extreme = "Lowest" if target in _LOW_IS_GOOD else "Highest"
     unit = f" {column.unit}" if column.unit else ""
@@ -115,7 +115,7 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
         rho, n = spearman(column.values[mask], goal[mask])
         if np.isfinite(rho):
             found[name] = (rho, n)
-    title = column_facts(target)["title"].lower()
+    title = _in_sentence(target)
     if not found:
         return (
             f"Too few converged cells ({meaning}) to say what predicts {title}: "
@@ -124,11 +124,11 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
     ranked = sorted(found, key=lambda name: -abs(found[name][0]))
     best, rest = ranked[0], ranked[1:4]
     close = abs(found[best][0]) >= WEAK
-    others = ", ".join(f"{column_facts(name)['title']} {_signed(found[name][0])}" for name in rest)
+    others = ", ".join(f"{title_of(name)} {_signed(found[name][0])}" for name in rest)
     after = f"; then {others}" if others else ""
     return (
         f"Among the {found[best][1]} converged cells ({meaning}), "
-        f"{'' if close else f'nothing ranks {title} well; '}{column_facts(best)['title']} "
+        f"{'' if close else f'nothing ranks {title} well; '}{title_of(best)} "
         f"ranks {title if close else 'it'} best: Spearman {_signed(found[best][0])}{after}."
     )
 
@@ -171,8 +171,10 @@ def _undetermined(table: CellTable, verdicts: Verdicts) -> str:
     return f"{_count(len(open_rows), 'cell')} of {len(table)}: {'; '.join(parts)}{more}."
 
 
-def _name(axis: Axis) -> str:
-    return axis.name.split(".")[-1].replace("_", " ")
+def _in_sentence(name: str) -> str:
+    """Return the title of a column as words have it: ``test accuracy``, but ``CKA``."""
+    title = title_of(name)
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _value(value: object) -> str:

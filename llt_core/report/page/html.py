@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from llt_core.analysis import CellTable, PhaseRule
+from llt_core.analysis.table import Floats
 from llt_core.report.page.details import Details
 from llt_core.report.page.inferred import InferredMap
 from llt_core.report.page.payload import payload
@@ -37,6 +38,7 @@ def build_page(
     compare: CellTable | None = None,
     inferred: InferredMap | None = None,
     details: Details | None = None,
+    probabilities: Floats | None = None,
     title: str = "",
 ) -> str:
     """Return the report of a table as one self-contained HTML document.
@@ -51,6 +53,9 @@ def build_page(
         Phases of cells that were not measured, shown apart from those that were.
     details
         Curves, spectra, histories and provenance of the cells.
+    probabilities
+        Of each phase in each cell of the table, and of being undetermined, shape (N, 6); a row
+        of NaN where nobody knows.
 
     Raises
     ------
@@ -58,7 +63,13 @@ def build_page(
         The two tables have no axis or no cell in common.
     """
     data = payload(
-        table, rule=rule, compare=compare, inferred=inferred, details=details, title=title
+        table,
+        rule=rule,
+        compare=compare,
+        inferred=inferred,
+        details=details,
+        probabilities=probabilities,
+        title=title,
     )
     return Template(_asset("template.html")).substitute(
         title=html.escape(data["title"]),

@@ -12,11 +12,12 @@ import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
+from llt_core.analysis.table import Floats
 from llt_core.report.page.details import Details, split_curves
 from llt_core.report.page.findings import TARGETS, findings
 from llt_core.report.page.inferred import InferredMap, joined, summary
 from llt_core.report.page.matching import match_rows
-from llt_core.report.page.words import column_facts, main_columns
+from llt_core.report.page.words import axis_title, column_facts, main_columns, phase_facts
 from llt_core.version import __version__
 
 PAYLOAD_FORMAT = 1
@@ -29,6 +30,7 @@ def payload(
     compare: CellTable | None = None,
     inferred: InferredMap | None = None,
     details: Details | None = None,
+    probabilities: Floats | None = None,
     title: str = "",
 ) -> dict[str, Any]:
     """Return the document that a page is made of; see :func:`build_page` for the parameters.
@@ -60,6 +62,8 @@ def payload(
         "models": _same_or_all(table.models.tolist()),
         "target": target,
         "phases": list(PHASES),
+        "phase_facts": phase_facts(),
+        "probabilities": _probabilities(probabilities, len(table)),
         "connectivity": list(CONNECTIVITY),
         "findings": said,
         **_rule(table, rule),
@@ -87,6 +91,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     return {
         "name": axis.name,
         "short": axis.name.split(".")[-1],
+        "title": axis_title(axis),
         "kind": axis.kind,
         "numeric": numeric,
         "log": axis.logarithmic,
@@ -172,6 +177,17 @@ def _inferred(
         "codes": [-1 if phase is None else PHASES.index(phase) for phase in phases],
         "confidence": numbers(sure),
     }
+
+
+def _probabilities(found: Floats | None, rows: int) -> list[list[float] | None] | None:
+    """Return the probabilities of the rows, None for those of which nobody knows."""
+    if found is None:
+        return None
+    known = [
+        [round(value, 4) for value in row] if all(map(math.isfinite, row)) else None
+        for row in found.tolist()
+    ]
+    return known + [None] * (rows - len(known))
 
 
 def _interned(facts: Sequence[dict[str, str]]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ function drawCell() {
     el("p", { class: "kicker" }, isInferred(row) ? "Inferred, not measured" : `Cell ${row + 1} of ${ROWS}${MODELS(row) ? ` · ${plural(MODELS(row), "model")}` : ""}`),
     el("h3", { id: "cell-title" }, label(row)),
     el("p", { class: "verdict" }, badge(state.codes[row]), el("span", { id: "cell-why" }, why(row))),
+    confidence(row),
     metricTable(row),
     ...GROUPS.flatMap(([group, title]) => figureGroup(figures.filter((figure) => figure.group === group), title, group !== "other")),
     provenance(row),
@@ -23,12 +24,28 @@ function drawCell() {
 function badge(code, short = false) {
   const colour = phaseColour(code);
   const node = el("span", { class: `badge${code < 0 ? " open" : ""}`, "data-phase": phaseName(code) }, code < 0 ? (short ? "?" : UNDETERMINED) : PHASES[code]);
-  if (code < 0 && short) node.setAttribute("aria-label", UNDETERMINED);
+  if (code < 0 && short) furnish(node, { role: "img", "aria-label": UNDETERMINED }, []);
   if (colour) {
     node.style.backgroundColor = colour;
     node.style.color = inkOn(colour);
   }
   return node;
+}
+
+/** How sure the phase is, where somebody worked it out, for the thresholds that the page opened with. */
+function confidence(row) {
+  const found = DATA.probabilities?.[row];
+  if (!found || ruleChanged() || isInferred(row)) return null;
+  const shares = found.map((share, i) => [share, i < PHASES.length ? i : -1]).filter(([share]) => share > 0).sort(([a], [b]) => b - a);
+  const bar = el("div", { class: "shares", "aria-hidden": "true" }, ...shares.map(([share, code]) => {
+    const part = el("span", { class: code < 0 ? "open" : "" });
+    part.style.flexGrow = share;
+    if (code >= 0) part.style.backgroundColor = PHASE_COLOURS[code];
+    return part;
+  }));
+  const percent = (share) => `${general(100 * share, 3)} %`;
+  const words = shares.map(([share, code]) => `${phaseName(code)} ${percent(share)}`).join(", ");
+  return el("div", { id: "cell-sure", class: "sure" }, bar, el("p", { class: "note" }, `Were the models drawn again: ${words}.`));
 }
 
 let moreOpen = false;

@@ -34,7 +34,7 @@ function differences() {
 }
 
 function gainScale(values) {
-  return colourScale([...values, 0], true);
+  return colourScale([...values, 0], { diverging: true, better: COLUMNS.get(state.metric)?.better });
 }
 
 function paintGain() {

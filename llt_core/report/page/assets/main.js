@@ -54,7 +54,7 @@ function drawPhases() {
 
 function makeControls() {
   const pool = VARIED.length ? VARIED : AXES;
-  const options = pool.map((axis) => [axis.name, axis.short.replaceAll("_", " ")]);
+  const options = pool.map((axis) => [axis.name, axis.title]);
   const changed = () => {
     placesCache = null;
     makeControls();
@@ -71,7 +71,7 @@ function makeControls() {
   if (state.y.name) parts.push(picker("axis-y", "Upwards", options, state.y.name, axis("y", "x")));
   for (const other of VARIED.filter((one) => one !== state.x && one !== state.y)) {
     const levels = other.levels.map((level, i) => [String(i), levelText(level)]);
-    parts.push(picker(`slice-${other.short}`, other.short.replaceAll("_", " "), levels, String(state.slice[other.name]), (event) => {
+    parts.push(picker(`slice-${other.short}`, other.title, levels, String(state.slice[other.name]), (event) => {
       state.slice[other.name] = Number(event.target.value);
       changed();
       byId(`slice-${other.short}`).focus();
@@ -104,7 +104,7 @@ function drawPlaneWords() {
 /** One scale for the whole column, so that slices of it can be compared. */
 function heatScale() {
   const column = COLUMNS.get(state.metric);
-  return column ? colourScale(column.values, column.diverging, column.steep) : null;
+  return column ? colourScale(column.values, column) : null;
 }
 
 function drawAbout() {

@@ -242,7 +242,7 @@ function axisLabels(axis, edges) {
 }
 
 const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-const axisTitle = (axis) => `${axis.short.replaceAll("_", " ")}${axis.kind ? ` (${axis.kind})` : ""}`;
+const axisTitle = (axis) => `${axis.title}${axis.kind ? ` (${axis.kind})` : ""}`;
 const phaseColour = (code) => (code < 0 ? "" : PHASE_COLOURS[code]);
 
 /** The map of phases. */

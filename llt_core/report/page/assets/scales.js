@@ -2,7 +2,8 @@
 
 // Viridis (van der Walt and Smith 2015): told apart by colour-blind readers, and in grey.
 const SEQUENTIAL = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
-const DIVERGING = ["#08417c", "#2a6fae", "#5f9fcb", "#a3cbe2", "#dbe9f1", "#f6f4f1", "#fbdcc8", "#f3ac86", "#db6f53", "#b5313a", "#7d0722"];
+// Red to blue: the worse end is red.
+const DIVERGING = ["#7d0722", "#b5313a", "#db6f53", "#f3ac86", "#fbdcc8", "#f6f4f1", "#dbe9f1", "#a3cbe2", "#5f9fcb", "#2a6fae", "#08417c"];
 // A logarithmic axis shows at most this many powers of ten, and begins where values span this factor.
 const MOST_DECADES = 12;
 const STEEP = 30;
@@ -47,13 +48,13 @@ function extent(values, accept = () => true) {
 }
 
 /** How the values of a column become colours. */
-function colourScale(values, diverging, steep = false) {
+function colourScale(values, { diverging = false, steep = false, better = null }) {
   const found = extent(values);
   if (!found) return null;
   let [low, high] = found;
   if ((low < 0 && high > 0) || (diverging && (low < 0 || high > 0))) {
     const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
-    return makeScale("diverging", -most, most, DIVERGING, false);
+    return makeScale("diverging", -most, most, better === "low" ? DIVERGING.toReversed() : DIVERGING, false);
   }
   const log = steep && low > 0 && high > STEEP * low;
   if (log) low = Math.max(low, high / 10 ** MOST_DECADES);

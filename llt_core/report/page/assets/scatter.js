@@ -1,10 +1,10 @@
 // One column against another, a point a cell, shape and colour by phase.
 
 const SHAPES = {
-  triangle: (x, y, r) => `M${x} ${y - 1.25 * r}l${1.15 * r} ${2 * r}h${-2.3 * r}z`,
+  up: (x, y, r) => `M${x} ${y - 1.25 * r}l${1.15 * r} ${2 * r}h${-2.3 * r}z`,
   square: (x, y, r) => `M${x - 0.9 * r} ${y - 0.9 * r}h${1.8 * r}v${1.8 * r}h${-1.8 * r}z`,
   diamond: (x, y, r) => `M${x} ${y - 1.3 * r}l${1.3 * r} ${1.3 * r}l${-1.3 * r} ${1.3 * r}l${-1.3 * r} ${-1.3 * r}z`,
-  ring: (x, y, r) => `M${x - 0.8 * r} ${y}a${0.8 * r} ${0.8 * r} 0 1 0 ${1.6 * r} 0a${0.8 * r} ${0.8 * r} 0 1 0 ${-1.6 * r} 0z`,
+  down: (x, y, r) => `M${x} ${y + 1.25 * r}l${1.15 * r} ${-2 * r}h${-2.3 * r}z`,
   disc: (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
   cross: (x, y, r) => `M${x - r} ${y - r}l${2 * r} ${2 * r}M${x - r} ${y + r}l${2 * r} ${-2 * r}`,
 };
@@ -140,9 +140,7 @@ const scatter = {
         if (!of.length) continue;
         const shape = SHAPES[code < 0 ? "cross" : PHASE_SHAPES[code]];
         const path = of.map((p) => shape(Math.round(p.px * 10) / 10, Math.round(p.py * 10) / 10, size)).join("");
-        const filled = { fill: PHASE_COLOURS[code], class: "dot" };
-        const open = { fill: "var(--card)", stroke: code < 0 ? "var(--muted)" : PHASE_COLOURS[code], "stroke-width": size * 0.45 };
-        const paint = code < 0 || PHASE_SHAPES[code] === "ring" ? open : filled;
+        const paint = code < 0 ? { fill: "none", stroke: "var(--muted)", "stroke-width": 1.5 } : { fill: PHASE_COLOURS[code], class: "dot" };
         group.append(svg("path", { d: path, ...paint, opacity: chosen ? 1 : 0.16, "data-phase": phaseName(code), "data-points": of.length }));
       }
     }

@@ -3,10 +3,9 @@
 const DATA = JSON.parse(byId("data").textContent);
 const ROWS = DATA.rows;
 const PHASES = DATA.phases;
-// Told apart by colour-blind readers (Okabe and Ito 2008); letters and shapes say the same.
-const PHASE_COLOURS = ["#d55e00", "#e69f00", "#0072b2", "#56b4e9", "#009e73"];
-const PHASE_WORDS = ["sharp, poorly connected", "sharp, connected", "flat, poorly connected", "flat, well connected, less alike", "flat, well connected, alike"];
-const PHASE_SHAPES = ["triangle", "square", "diamond", "ring", "disc"];
+const PHASE_COLOURS = DATA.phase_facts.map(({ colour }) => colour);
+const PHASE_WORDS = DATA.phase_facts.map(({ meaning }) => meaning);
+const PHASE_SHAPES = DATA.phase_facts.map(({ shape }) => shape);
 const UNDETERMINED = "undetermined";
 
 /** Numbers of the document as floats: null is missing, words are infinities. */
@@ -34,7 +33,7 @@ const COLUMNS = readColumns(DATA.columns);
 const FACTS = factsOf(COLUMNS, DATA.uses, DATA.log_trace, ROWS);
 const OTHER = DATA.compare && { ...DATA.compare, columns: readColumns(DATA.compare.columns) };
 if (OTHER) OTHER.facts = factsOf(OTHER.columns, OTHER.uses, OTHER.log_trace, ROWS);
-const NO_AXIS = { name: "", short: "", kind: "", numeric: false, log: false, levels: [""], at: new Array(ROWS).fill(0) };
+const NO_AXIS = { name: "", short: "", title: "", kind: "", numeric: false, log: false, levels: [""], at: new Array(ROWS).fill(0) };
 const AXES = DATA.axes;
 const VARIED = AXES.filter((axis) => axis.levels.length > 1);
 const MODELS = perRow(DATA.models);

@@ -494,6 +494,29 @@ def test_of_many_columns_the_well_known_come_first(open_page, make_table):
     assert page.inner_text("#heat-title") == "Extra 5"
 
 
+def test_how_sure_a_phase_is(open_page, make_table):
+    table = make_table(2, 2, missing=0)
+    shares = np.array(
+        [[0.25, 0, 0.75, 0, 0, 0], [0, 0, 0, 0, 0, 1], [np.nan] * 6, [1, 0, 0, 0, 0, 0]]
+    )
+    opened = open_page(build_page(table, probabilities=shares))
+    page = opened.page
+    said = {}
+    for row in range(4):
+        page.click(f"#table tr[data-row='{row}'] td:nth-child(2)")
+        opened.settle()
+        box = page.locator("#cell-sure")
+        said[row] = box.inner_text().strip() if box.count() else None
+    assert said == {
+        0: "Were the models drawn again: III 75 %, I 25 %.",
+        1: "Were the models drawn again: undetermined 100 %.",
+        2: None,
+        3: "Were the models drawn again: I 100 %.",
+    }
+    opened.set_threshold("cka", 0.1)
+    assert page.locator("#cell-sure").count() == 0
+
+
 def test_bars_are_named(open_page, make_table):
     bars = Drawn(
         "other",
