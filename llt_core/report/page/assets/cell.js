@@ -10,7 +10,7 @@ function drawCell() {
     return;
   }
   const figures = DATA.figures[row] ?? [];
-  host.replaceChildren(
+  const parts = [
     el("p", { class: "kicker" }, isInferred(row) ? "Inferred, not measured" : `Cell ${row + 1} of ${ROWS}${MODELS(row) ? ` · ${plural(MODELS(row), "model")}` : ""}`),
     el("h3", { id: "cell-title" }, label(row)),
     el("p", { class: "verdict" }, badge(state.codes[row]), el("span", { id: "cell-why" }, why(row))),
@@ -18,7 +18,8 @@ function drawCell() {
     metricTable(row),
     ...GROUPS.flatMap(([group, title]) => figureGroup(figures.filter((figure) => figure.group === group), title, group !== "other")),
     provenance(row),
-  );
+  ];
+  host.replaceChildren(...parts.filter((part) => part !== null));
 }
 
 function badge(code, short = false) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -202,6 +203,8 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     yield start
     for number, found in enumerate(opened):
         own = (tmp_path / f"page{number}.html").as_uri()
+        words = re.findall(r"\b(?:null|NaN)\b|\[object", found.page.inner_text("body"))
         found.page.context.close()
+        assert not words
         assert not found.complaints
         assert [url for url in found.requests if not url.startswith(("blob:", "data:"))] == [own]
