@@ -216,7 +216,7 @@ def _about(sweep: SweepRecord, cells: Iterable[Record]) -> tuple[tuple[str, str]
     facts = {
         "Task": _component(base.get("task")),
         "Architecture": _component(base.get("architecture")),
-        "Seeds": _each(s for r in cells if r.cell.kind == "train" for s in r.composition["seeds"]),
+        "Seeds": _each(sorted({s for r in cells for s in r.composition["seeds"]})),
         "Cells of the store": f"{len(cells)} of {len(sweep.models) + len(sweep.measures)}",
         "Finished": first if first == last else f"{first} to {last}",
         "Computed in": f"{sum(record.seconds for record in cells):.4g} s",

@@ -32,6 +32,7 @@ FIRST = (
 )
 """What a reader looks for first, where a table has many columns."""
 MANY = 14
+_SHORTHANDS = ("cka", "l2", "bleu", "js")
 _BOUNDED = ("accuracy", "error", "cka", "agreement", "cosine", "similarity", "bleu", "negative")
 
 
@@ -48,10 +49,11 @@ def main_columns(names: Sequence[str]) -> list[str]:
 def title_of(name: str) -> str:
     """Return what to call a column at the beginning of a line.
 
-    >>> title_of("hessian_trace"), title_of("train_loss")
-    ('Hessian trace', 'Training loss')
+    >>> title_of("hessian_trace"), title_of("cka_logits")
+    ('Hessian trace', 'CKA logits')
     """
-    title = metric_facts(name).title
+    words = metric_facts(name).title.split()
+    title = " ".join(word.upper() if word in _SHORTHANDS else word for word in words)
     return title[:1].upper() + title[1:]
 
 

@@ -4,7 +4,7 @@ function drawHead() {
   const origin = byId("origin");
   origin.classList.toggle("imported", DATA.imported);
   origin.textContent = DATA.imported
-    ? `Imported table: ${DATA.origin}. These numbers were not measured by llt.`
+    ? `Imported table: ${DATA.origin}. Its numbers are shown as they are there.`
     : `Measured by llt, sweep ${DATA.name}.`;
   const counts = Array.isArray(DATA.models) ? DATA.models : [DATA.models];
   const models = extent(counts.filter((count) => count > 0));

@@ -18,7 +18,7 @@ function reach(column, rows) {
   if (!column.errors || rows.length > MOST_WHISKERS) return values;
   const positive = values.every((value) => value > 0);
   const ends = rows.flatMap((row) => [column.values[row] - column.errors[row], column.values[row] + column.errors[row]]);
-  return [...values, ...ends.filter((end) => !positive || end > 0)];
+  return [...values, ...ends.filter((end) => !(positive && column.steep) || end > 0)];
 }
 
 const scatter = {
@@ -107,6 +107,7 @@ const scatter = {
     if (!this.host.clientWidth) return;
     const width = Math.max(this.host.clientWidth, 200);
     const box = { left: 62, top: 8, right: width - 10, bottom: Math.min(Math.max(width * 0.72, 240), 380) - 44 };
+    this.box = box;
     const [a, b] = [COLUMNS.get(state.scatter.x), COLUMNS.get(state.scatter.y)];
     const height = box.bottom + 44;
     furnish(this.root, { width, height, viewBox: `0 0 ${width} ${height}` }, []);
@@ -150,11 +151,13 @@ const scatter = {
   /** Standard errors, where there are few enough points to see them. */
   whiskers(a, b) {
     let path = "";
+    const within = (axis, value, from, to) => Math.min(Math.max(axis.at(value), from), to).toFixed(1);
+    const [x, y] = [(value) => within(this.x, value, this.box.left, this.box.right), (value) => within(this.y, value, this.box.top, this.box.bottom)];
     if (this.points.length <= MOST_WHISKERS) {
       for (const { row, vx, vy, px, py } of this.points) {
         const [ex, ey] = [a.errors?.[row], b.errors?.[row]];
-        if (ex > 0 && (!this.x.log || vx > ex)) path += `M${this.x.at(vx - ex).toFixed(1)} ${py.toFixed(1)}H${this.x.at(vx + ex).toFixed(1)}`;
-        if (ey > 0 && (!this.y.log || vy > ey)) path += `M${px.toFixed(1)} ${this.y.at(vy - ey).toFixed(1)}V${this.y.at(vy + ey).toFixed(1)}`;
+        if (ex > 0 && (!this.x.log || vx > ex)) path += `M${x(vx - ex)} ${py.toFixed(1)}H${x(vx + ex)}`;
+        if (ey > 0 && (!this.y.log || vy > ey)) path += `M${px.toFixed(1)} ${y(vy - ey)}V${y(vy + ey)}`;
       }
     }
     return svg("path", { d: path, class: "whiskers" });
