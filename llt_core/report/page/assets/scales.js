@@ -54,7 +54,7 @@ function colourScale(values, { diverging = false, steep = false, better = null }
   let [low, high] = found;
   if ((low < 0 && high > 0) || (diverging && (low < 0 || high > 0))) {
     const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
-    return makeScale("diverging", -most, most, better === "low" ? DIVERGING.toReversed() : DIVERGING, false);
+    return makeScale("diverging", -most, most, better === "low" ? [...DIVERGING].reverse() : DIVERGING, false);
   }
   const log = steep && low > 0 && high > STEEP * low;
   if (log) low = Math.max(low, high / 10 ** MOST_DECADES);
