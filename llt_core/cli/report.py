@@ -53,6 +53,7 @@ def command(
     its curves, spectra and histories, sliders for the thresholds between phases, and a table
     with search and download.
 
+    Of an adaptive sweep the phases of cells that were not measured are shown too, marked.
     With --compare the page also shows TABLE less OTHER on the cells that both have.
 
     \b
@@ -61,7 +62,9 @@ def command(
       llt report quickstart -o report.html --force
       llt report lr_decay.csv --compare constant_lr.csv -o gain.html
     """
-    from llt_core.report.page import build_page
+    from llt_core.analysis import PhaseRule
+    from llt_core.report.page import InferredMap, build_page
+    from llt_core.store.maps import recall_map
     from llt_core.store.output import written_whole
     from llt_core.store.tables import open_table
 
@@ -79,8 +82,15 @@ def command(
     details = None if opened is None or sweep is None else _details(opened, sweep, cells, quiet)
     if len(cells) >= MANY_ROWS and not quiet:
         print(f"building the page of {len(cells)} cells", file=sys.stderr, flush=True)
-    title = sweep.title if sweep is not None else ""
-    page = build_page(cells, compare=other, details=details, title=title)
+    found = None if opened is None or sweep is None else recall_map(opened, sweep.name)
+    page = build_page(
+        cells,
+        rule=None if found is None else PhaseRule.model_validate(found.rule),
+        compare=other,
+        inferred=None if found is None else InferredMap.of(found, cells),
+        details=details,
+        title=sweep.title if sweep is not None else "",
+    )
     with written_whole(path, "page") as file:
         file.write_text(page, encoding="utf-8")
     if as_json:

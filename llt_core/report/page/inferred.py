@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from llt_core.analysis import Axis, CellTable, Column, Phase
+from llt_core.analysis import PHASES, Axis, CellTable, Column, Phase
 from llt_core.analysis.table import Floats
+from llt_core.interfaces.composition import scalar
+from llt_core.store.maps import PhaseMap
 
 REASON = "not measured: the phase is inferred from other cells"
 
@@ -37,6 +39,21 @@ class InferredMap:
             object.__setattr__(self, "confidence", np.full(count, np.nan))
         if any(len(axis.values) != count for axis in self.axes) or len(self.confidence) != count:
             raise ValueError(f"axes and confidence of an inferred map need {count} entries each")
+
+    @classmethod
+    def of(cls, found: PhaseMap, table: CellTable) -> InferredMap:
+        """Return what an adaptive sweep inferred, on the axes of its table."""
+        points = [point for point in found.points if point.basis == "inferred"]
+        axes = tuple(
+            Axis(axis.name, tuple(scalar(point.values.get(axis.name)) for point in points))
+            for axis in table.axes
+        )
+        phases: dict[str, Phase] = {phase: phase for phase in PHASES}
+        return cls(
+            axes,
+            tuple(phases.get(point.phase) for point in points),
+            np.array([point.confidence for point in points], dtype=np.float64),
+        )
 
 
 def joined(table: CellTable, inferred: InferredMap) -> tuple[CellTable, dict[int, int]]:

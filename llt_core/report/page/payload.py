@@ -40,10 +40,12 @@ def payload(
     """
     rule = rule or PhaseRule()
     table, details = split_curves(_with_axis(table), details or Details())
-    said = findings(table, classify(table, rule))
-    marked: dict[int, int] = {}
+    measured, marked = table, dict[int, int]()
     if inferred is not None:
         table, marked = joined(table, inferred)
+        measured = table.select(~np.isin(np.arange(len(table)), list(marked)))
+    said = findings(measured, classify(measured, rule))
+    if inferred is not None:
         said.append({"heading": "Inferred", "text": summary(inferred, marked)})
     main = main_columns(list(table.columns))
     figures, names = _without_names(details.figures)

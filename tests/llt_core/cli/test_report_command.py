@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from llt_core.analysis import PHASES, PhaseRule
 from llt_core.cli.main import main
 from llt_core.report.page import details_of
 from llt_core.store import Store
+from llt_core.store.maps import MapPoint, PhaseMap, remember_map
 from llt_core.store.sweeps import recall
 from llt_core.store.tables import open_table
 
@@ -118,6 +120,44 @@ def test_a_sweep_is_compared_with_itself(llt, home):
     assert llt("report", "try", "--compare", "try", "-o", "same.html")[0] == 0
     compared = data_of(home / "same.html")["compare"]
     assert compared["shared"] == 2
+
+
+def test_an_adaptive_sweep_shows_what_it_inferred(llt, home):
+    store = Store(home / "llt-store", create=False)
+    measured, inferred = (
+        MapPoint(
+            values={"architecture.width": width},
+            phase=phase,
+            probabilities=(0.1, 0.0, 0.2, 0.0, 0.7) if basis == "inferred" else (1, 0, 0, 0, 0),
+            basis=basis,
+        )
+        for width, phase, basis in ((4, "I", "measured"), (16, "IV-B", "inferred"))
+    )
+    rule = PhaseRule(cka=0.5)
+    remember_map(
+        store,
+        PhaseMap(
+            name="try",
+            rule=rule.model_dump(),
+            phases=PHASES,
+            allowed=2,
+            points=(measured, inferred),
+        ),
+    )
+    try:
+        assert llt("report", "try", "-o", "adaptive.html")[0] == 0
+    finally:
+        (store.root / "maps" / "try.json").unlink()
+    data = data_of(home / "adaptive.html")
+    assert data["rows"] == 3
+    assert data["inferred"] == {
+        "at": [0, 0, 1],
+        "codes": [-1, -1, 4],
+        "confidence": [None, None, 0.7],
+    }
+    assert {t["name"]: t["value"] for t in data["thresholds"]} == rule.model_dump()
+    assert data["findings"][0]["text"].startswith("2 cells of 2 models")
+    assert data["findings"][-1]["text"].startswith("1 further cell was not measured")
 
 
 def test_unknown_names_and_folders(llt):
