@@ -3,13 +3,11 @@
 const LINE_COLOURS = ["var(--line-1)", "var(--line-2)", "var(--line-3)", "var(--line-4)", "var(--line-5)", "var(--line-6)"];
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "4 2", "1 2"];
 
-/** Patterns that stand for what has no value, and for what was not measured. */
+/** The pattern that stands for what has no value. */
 function makePatterns() {
   const hatch = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     svg("rect", { width: 6, height: 6, class: "hatch-ground" }), svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, class: "hatch-line" }));
-  const dots = svg("pattern", { id: "inferred", width: 7, height: 7, patternUnits: "userSpaceOnUse" },
-    svg("circle", { cx: 2, cy: 2, r: 1.25, fill: "#ffffff", "fill-opacity": 0.95 }), svg("circle", { cx: 5.5, cy: 5.5, r: 1.25, fill: "#111111", "fill-opacity": 0.7 }));
-  byId("defs").append(hatch, dots);
+  byId("defs").append(hatch);
 }
 
 const rectPath = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;

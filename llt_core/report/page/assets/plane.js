@@ -78,16 +78,19 @@ class Plane {
       const [x, y, w, h] = this.frame(row);
       const path = rectPath(x + gap / 2, y + gap / 2, Math.max(w - gap, 0.5), Math.max(h - gap, 0.5));
       const fill = painted.fill(row) || "hatch";
-      if (paths.has(fill)) paths.get(fill).push(path);
-      else paths.set(fill, [path]);
-      if (isInferred(row)) inferred.push(path);
+      const pale = isInferred(row) && fill !== "hatch";
+      const key = pale ? `${fill} pale` : fill;
+      if (paths.has(key)) paths.get(key).push(path);
+      else paths.set(key, [path]);
+      if (pale && w > 9 && h > 9) inferred.push(rectPath(x + 2.5, y + 2.5, w - 5, h - 5));
     }
     const group = svg("g", { class: "cells", "data-cells": places().shown.length });
-    for (const [fill, found] of paths) {
+    for (const [key, found] of paths) {
+      const [fill, pale] = key.split(" ");
       const hatched = fill === "hatch";
-      group.append(svg("path", { d: found.join(""), fill: hatched ? "url(#hatch)" : fill, class: hatched ? "missing" : "", "data-fill": fill }));
+      group.append(svg("path", { d: found.join(""), fill: hatched ? "url(#hatch)" : fill, class: hatched ? "missing" : pale, "data-fill": fill }));
     }
-    if (inferred.length) group.append(svg("path", { d: inferred.join(""), fill: "url(#inferred)", class: "inferred" }));
+    if (inferred.length) group.append(svg("path", { d: inferred.join(""), class: "inferred" }));
     return group;
   }
 
@@ -121,7 +124,7 @@ class Plane {
       const text = [3, 2, 1].map((digits) => painted.letter(row, digits)).find((short) => textWidth(short) < w);
       if (!text) continue;
       const fill = painted.fill(row);
-      group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: fill ? inkOn(fill) : "var(--ink)" }, text));
+      group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: fill && !isInferred(row) ? inkOn(fill) : "var(--ink)" }, text));
     }
     return group;
   }
@@ -288,7 +291,7 @@ function drawColourLegend(host, scale, column, words = "") {
 function swatch(code) {
   const missing = code === "hatch" || code < 0;
   const root = svg("svg", { width: 20, height: 14, "aria-hidden": "true", class: "swatch" }, svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: missing ? "url(#hatch)" : PHASE_COLOURS[code] }));
-  if (code === "inferred") root.replaceChildren(svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: "#888888" }), svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: "url(#inferred)" }));
+  if (code === "inferred") root.replaceChildren(svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: "#888888", class: "pale" }), svg("rect", { x: 2.5, y: 2.5, width: 15, height: 9, class: "inferred" }));
   return root;
 }
 
@@ -296,6 +299,6 @@ function drawPhaseLegend() {
   const present = new Set(places().shown.map((row) => state.codes[row]));
   const items = PHASES.map((phase, code) => [code, phase]).filter(([code]) => present.has(code));
   if (present.has(-1)) items.push(["hatch", UNDETERMINED]);
-  if (places().shown.some(isInferred)) items.push(["inferred", "dotted: inferred, not measured"]);
+  if (places().shown.some(isInferred)) items.push(["inferred", "pale, dashed: inferred, not measured"]);
   byId("phase-legend").replaceChildren(...items.map(([code, text]) => el("span", { class: "legend-item" }, swatch(code), text)));
 }
