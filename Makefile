@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
+BROWSER := $(VENV)/.browser
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo experiments test test-slow test-cluster test-trackers lint format benchmark docs wheel clean help
+.PHONY: demo experiments test test-slow test-cluster test-trackers test-browser lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
@@ -16,6 +17,7 @@ help:
 	@echo "make test-slow  what is too slow for every day"
 	@echo "make test-cluster  executors on a real Ray and a real Slurm, started on this machine"
 	@echo "make test-trackers  MLflow and TensorBoard"
+	@echo "make test-browser  the report page in a real Chromium (Debian: apt-get install chromium)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmark  start-up, training and metrics against the named alternatives"
 	@echo "make docs       regenerate the reference pages"
@@ -51,6 +53,15 @@ test-cluster: $(EXTRAS)
 
 test-trackers: $(EXTRAS)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m 'slow or not slow' tests/llt_plugins/trackers
+
+# Only the driver comes from PyPI; the browser is the system's, and without it the tests skip.
+$(BROWSER): $(STAMP)
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,browser]'
+	touch $@
+
+# One process: a browser has processes enough of its own.
+test-browser: $(BROWSER)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m browser
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

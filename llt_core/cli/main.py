@@ -21,6 +21,7 @@ COMMANDS = {
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
     "phases": "Sort cells into phases, and check the claims about them.",
     "plot": "Draw a result, or maps of a sweep or table, into a file (PNG, PDF, SVG).",
+    "report": "Write a sweep or a table as one interactive page.",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "import": "Bring published results into the store, as a table.",
     "gc": "Delete what nobody needs any more; first say what that is.",
