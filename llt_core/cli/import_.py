@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 import time
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.import_table import command as table
 from llt_core.cli.options import json_option, quiet_option, store_option
-from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def command() -> None:
     \b
     [bold]Examples:[/]
       llt import reference results.tar.gz
+      llt import table results.csv --map k=architecture.width:load
       llt import list
     """
 
@@ -77,10 +77,10 @@ def reference(
     from llt_core.analysis.reference import read_reference
     from llt_core.store import Store
     from llt_core.store.export import form_of, write_table
-    from llt_core.store.tables import keep_table, table_names
+    from llt_core.store.tables import keep_table, table_file_name, table_names
 
     source = Path(path).expanduser()
-    called = _name(table_name, source)
+    called = table_file_name(table_name, source)
     form = form_of(Path(output)) if output else None
     with _progress(quiet) as progress:
         imported = read_reference(source, progress=progress)
@@ -140,22 +140,6 @@ def list_tables(store: str | None, as_json: bool) -> int:
     columns = ("name", "cells", "axes", "origin")
     console.print(fitted(console, columns, rows, spare=("axes",), right=("cells",)))
     return 0
-
-
-def _name(name: str | None, source: Path) -> str:
-    """Return the name to keep a table by; the store makes a file of it."""
-    from llt_core.spec.naming import SWEEP_NAME
-
-    if name is None:
-        stem = re.sub(r"(\.tar)?\.(t?gz|tar)$", "", source.resolve().name)
-        name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "reference"
-    if not SWEEP_NAME.fullmatch(name):
-        raise RequestError(
-            f"a table cannot be called {name!r}",
-            expected="letters, digits, '_', '-' and '.'",
-            next_step="--name NAME",
-        )
-    return name
 
 
 @contextmanager
@@ -226,6 +210,9 @@ def _print(imported: Imported) -> None:
         console.print(f"[yellow]not there[/]: {escape(parts)}", highlight=False, soft_wrap=True)
     if len(imported.problems) > MOST_PROBLEMS:
         console.print(f"… and {len(imported.problems) - MOST_PROBLEMS} more; --json lists all")
+
+
+command.add_command(table)
 
 
 def _short(axis: Any) -> str:

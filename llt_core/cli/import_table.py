@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import rich_click as click
@@ -21,9 +22,13 @@ from llt_core.store import Store
     metavar="COLUMN=NAME[:WORD]",
     help="What a column is: FIELD:load, FIELD:temperature, QUANTITY:log, …; - leaves it out",
 )
-@click.option("--name", metavar="NAME", help="What to call it  [dim](default: FILE)[/]")
+@click.option(
+    "--name", "table_name", metavar="NAME", help="Keep it by this name  [dim](default: FILE)[/]"
+)
 @store_option
-def command(file: str, assignments: tuple[str, ...], name: str | None, store: str | None) -> int:
+def command(
+    file: str, assignments: tuple[str, ...], table_name: str | None, store: str | None
+) -> int:
     """Keep a table with one row a cell in the store, as if it had been measured here.
 
     Headings such as width, batch_size, test_acc, train_loss_mean, log_trace or mc_train_err are
@@ -40,20 +45,24 @@ def command(file: str, assignments: tuple[str, ...], name: str | None, store: st
     """
     from llt_core.analysis import classify
     from llt_core.analysis.headings import parse_mapping
-    from llt_core.store.tables import as_rows, keep_table, read_table
+    from llt_core.store.tables import as_rows, keep_table, read_table, table_file_name, table_names
 
     path = Path(file)
     table = read_table(path, parse_mapping(assignments))
-    called = name or path.stem
+    called = table_file_name(table_name, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     kinds = {axis.name: axis.kind for axis in table.axes}
     origin = f"imported from {path.name} (SHA-256 {digest[:16]})"
-    keep_table(Store(store_root(store)), called, as_rows(table), kinds=kinds, origin=origin)
+    opened = Store(store_root(store))
+    replaced = called in table_names(opened)
+    keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin)
     axes = ", ".join(f"{axis.name} ({len(axis.levels)})" for axis in table.axes)
     print(f"{called}: {len(table)} cells over {axes}")
     print(f"quantities: {', '.join(table.columns)}")
     left = classify(table).counts["undetermined"]
     if left:
         print(f"{left} cells lack what tells their phase")
-    print(f"next: llt phases {called}")
+    if replaced:
+        print(f"in place of what was kept as {called}")
+    print(f"next: llt phases {called}{f' --store {shlex.quote(store)}' if store else ''}")
     return 0

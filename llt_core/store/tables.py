@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from llt_core.analysis.headings import Meaning
 from llt_core.analysis.rows import NEEDED, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
+from llt_core.spec.naming import SWEEP_NAME
 from llt_core.store.cells import Store, cannot_write
 from llt_core.store.export import to_pandas
 from llt_core.store.sweep_tables import sweep_table
@@ -145,6 +147,29 @@ def keep_table(
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def table_file_name(name: str | None, source: Path) -> str:
+    """Return the name to keep a table by: as given, else after the file it is from.
+
+    Raises
+    ------
+    RequestError
+        No file can have that name.
+
+    >>> table_file_name(None, Path("other lab/results (2).tar.gz"))
+    'results-2'
+    """
+    if name is None:
+        stem = re.sub(r"(\.tar)?\.(t?gz|tar|csv|parquet)$", "", source.resolve().name)
+        name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "table"
+    if not SWEEP_NAME.fullmatch(name):
+        raise RequestError(
+            f"a table cannot be called {name!r}",
+            expected="letters, digits, '_', '-' and '.'",
+            next_step="--name NAME",
+        )
+    return name
 
 
 def table_names(store: Store) -> list[str]:
