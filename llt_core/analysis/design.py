@@ -25,7 +25,7 @@ START = 0.08
 """Share of the cells that the start measures."""
 FEWEST = 5
 """Cells that the start measures at least."""
-BATCH = 0.03
+BATCH = 0.02
 """Share of the cells that a batch measures."""
 CANDIDATES = 20
 """Cells whose measurement is looked at in advance: those whose phase is least sure."""
@@ -50,7 +50,7 @@ def batch_size(cells: int) -> int:
     """Return how many of ``cells`` a batch measures.
 
     >>> [batch_size(cells) for cells in (3, 25, 91, 169)]
-    [1, 1, 3, 5]
+    [1, 1, 2, 3]
     """
     return max(1, round(BATCH * cells))
 

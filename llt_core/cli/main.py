@@ -19,6 +19,7 @@ COMMANDS = {
     "results": "List what the store holds.",
     "show-result": "Show one result: its numbers, their origin, its arrays as text plots.",
     "plot": "Draw one result into a file (PNG, PDF or SVG).",
+    "simulate": "Say how few cells of a table would tell the phases of all.",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "gc": "Delete what nobody needs any more; first say what that is.",
     "list-plugins": "List every task, architecture, perturbation, metric, executor and tracker.",
