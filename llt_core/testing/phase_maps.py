@@ -83,11 +83,15 @@ def _taxonomy(
         return np.asarray(noise * size * generator.standard_normal(load.shape))
 
     # Training succeeds right of one line and below another; where both are near, a rounded corner.
-    wide = load - (between(0.0, 0.25) if few else between(0.15, 0.6)) + between(-0.2, 0.35) * (
-        cold - 0.5
+    wide = (
+        load
+        - (between(0.0, 0.25) if few else between(0.15, 0.6))
+        + between(-0.2, 0.35) * (cold - 0.5)
     )
-    cool = cold - (between(-0.2, 0.2) if few else between(0.05, 0.6)) + between(-0.1, 0.4) * (
-        load - 0.5
+    cool = (
+        cold
+        - (between(-0.2, 0.2) if few else between(0.05, 0.6))
+        + between(-0.1, 0.4) * (load - 0.5)
     )
     corner = between(0.03, 0.12)
     margin = -corner * np.logaddexp(-wide / corner, -cool / corner)
@@ -117,8 +121,10 @@ def _taxonomy(
 
     top = between(0.68, 0.9) - (between(0.05, 0.2) if noisy else 0.0)
     best = between(0.1, 0.5)
-    similar = top - between(0.1, 0.5) * (1 - load) ** between(1, 2) - between(0.1, 0.4) * np.abs(
-        cold - best
+    similar = (
+        top
+        - between(0.1, 0.5) * (1 - load) ** between(1, 2)
+        - between(0.1, 0.4) * np.abs(cold - best)
     )
     low = between(0.3, 0.5) - between(0, 0.2) * cold
     cka = np.where(converged > 0.5, similar + scatter(0.012), low + scatter(0.04))
