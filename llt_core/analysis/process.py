@@ -47,7 +47,7 @@ class Hyper:
     @property
     def logarithms(self) -> Floats:
         """All of them as one vector, shape (d + 2,)."""
-        return np.log([*self.lengths, self.size, self.noise])
+        return np.asarray(np.log([*self.lengths, self.size, self.noise]), dtype=np.float64)
 
     @classmethod
     def of(cls, logarithms: Floats) -> Hyper:
@@ -171,7 +171,7 @@ class Posterior:
 
         matrix = covariance(places, places, hyper)
         matrix[np.diag_indices(len(values))] += hyper.noise**2 + JITTER
-        factor = np.linalg.cholesky(matrix)
+        factor = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
         return cls(places, hyper, factor, solve_triangular(factor, values, lower=True))
 
     def marginal(self, at: Floats) -> tuple[Floats, Floats]:

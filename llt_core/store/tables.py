@@ -39,11 +39,8 @@ def open_table(name: str, store: Store | None) -> CellTable:
         if found is not None:
             values = np.array([float(row[found] or math.nan) for row in rows])
             columns[column] = Column(column, np.exp(values) if found == "log_trace" else values)
-    axes = tuple(
-        Axis(full, tuple(float(row[short]) for row in rows), kind)
-        for short, full, kind in (
-            ("width", "architecture.width", "load"),
-            ("batch_size", "train.batch_size", "temperature"),
-        )
+    axes = (
+        Axis("architecture.width", tuple(float(row["width"]) for row in rows), "load"),
+        Axis("train.batch_size", tuple(float(row["batch_size"]) for row in rows), "temperature"),
     )
-    return CellTable(path.stem, axes, columns, f"imported: {path.name}")  # type: ignore[arg-type]
+    return CellTable(path.stem, axes, columns, f"imported: {path.name}")
