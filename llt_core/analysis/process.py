@@ -67,12 +67,12 @@ def covariance(a: Floats, b: Floats, hyper: Hyper) -> Floats:
     squares = np.zeros((len(a), len(b)))
     for left, right, length in zip(a.T, b.T, hyper.lengths, strict=True):
         squares += ((left[:, None] - right) / length) ** 2
-    return hyper.size**2 * _matern(np.sqrt(squares))[0] + _trend(a, b)
+    return np.asarray(hyper.size**2 * _matern(np.sqrt(squares))[0] + _trend(a, b))
 
 
 def variance(places: Floats, hyper: Hyper) -> Floats:
     """Return the diagonal of :func:`covariance`, shape (n,)."""
-    return hyper.size**2 + LEVEL + SLOPE * ((places - 0.5) ** 2).sum(axis=1)
+    return np.asarray(hyper.size**2 + LEVEL + SLOPE * ((places - 0.5) ** 2).sum(axis=1))
 
 
 def objective(

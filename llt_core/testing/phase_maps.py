@@ -123,7 +123,7 @@ def _taxonomy(
     best = between(0.1, 0.5)
     similar = (
         top
-        - between(0.1, 0.5) * (1 - load) ** between(1, 2)
+        - between(0.1, 0.5) * np.maximum(1 - load, 0) ** between(1, 2)
         - between(0.1, 0.4) * np.abs(cold - best)
     )
     low = between(0.3, 0.5) - between(0, 0.2) * cold
