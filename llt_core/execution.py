@@ -19,6 +19,7 @@ from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
 from llt_core.store.sweeps import SweepRecord, remember, sweep_rows
 from llt_core.sweep import CellResult, Engine, Listener, Plan, Policy, make_plan
+from llt_core.sweep.adaptive import Adaptive
 from llt_core.sweep.reads import remembered
 from llt_core.sweep.summary import Mean, summarise
 
@@ -115,16 +116,20 @@ def execute(
     force: bool = False,
     command: str = "",
     listener: Listener | None = None,
+    adaptive: Adaptive | None = None,
 ) -> RunResult:
     """Plan ``spec`` and run it; what the command line, :func:`run` and :func:`sweep` call.
 
-    A sweep that has a name is remembered in the store before its first cell is computed.
+    A sweep that has a name is remembered in the store before its first cell is computed. With
+    ``adaptive`` only part of its grid is measured, and the map of the rest is inferred.
     """
     catalogue = Catalogue.discover()
     plan = make_plan(spec, catalogue, data_root)
     chosen = choose_executor(spec, executor, catalogue)
     where = make_executor(chosen, catalogue)
     policy = policy or Policy()
+    if adaptive is not None:
+        adaptive.check(plan)
     if policy.detach and not where.outlives_driver:
         raise RequestError(
             f"jobs of the executor {chosen.name} end with this process",
@@ -152,7 +157,10 @@ def execute(
         shrunk = _shrunk(remember(engine.store, asked), asked)
         if shrunk:
             engine.listener.noted(shrunk)
-    results = tuple(engine.run(plan))
+    if adaptive is None:
+        results = tuple(engine.run(plan))
+    else:
+        results = tuple(adaptive.run(engine, plan, lambda: make_executor(chosen, catalogue)))
     if asked is not None:
         return SweepResult(results, store, tuple(observers.errors), sweep=asked)
     return RunResult(results, store, tuple(observers.errors))

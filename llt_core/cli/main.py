@@ -22,6 +22,7 @@ COMMANDS = {
     "phases": "Sort cells into phases, and check the claims about them.",
     "plot": "Draw a result, or maps of a sweep or table, into a file (PNG, PDF, SVG).",
     "report": "Write a sweep or a table as one interactive page.",
+    "simulate": "Say how few cells of a table would tell the phases of all.",
     "export": "Write the store as one flat table (CSV or Parquet).",
     "import": "Bring published results into the store, as a table.",
     "gc": "Delete what nobody needs any more; first say what that is.",

@@ -92,6 +92,7 @@ class ProgressListener(Listener):
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Start drawing if there is anything to compute."""
         self._todo = {planned.digest: planned for planned in todo}
+        self._done = 0
         if todo and self._live:
             self._progress.start()
             # Importing PyTorch takes seconds in which no cell can say anything.

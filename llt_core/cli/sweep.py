@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llt_core.cli.json_lines import JsonLines
     from llt_core.cli.sweep_progress import SweepProgress
     from llt_core.execution import SweepResult
+    from llt_core.sweep.adaptive import Adaptive
 
 
 @click.command("sweep", context_settings={"show_default": True})
@@ -42,6 +43,23 @@ if TYPE_CHECKING:
     "--detach",
     is_flag=True,
     help="Submit what can start and leave; for executors whose jobs go on alone",
+)
+@click.option(
+    "--adaptive",
+    is_flag=True,
+    help="Measure only points whose phase is unsure, and infer the others",
+)
+@click.option(
+    "--budget",
+    type=float,
+    metavar="SHARE",
+    help="With --adaptive: share of the grid points to measure  [dim](default: 0.35)[/]",
+)
+@click.option(
+    "--stop-below",
+    type=float,
+    metavar="X",
+    help="With --adaptive: stop once fewer than X points are expected to have a wrong phase",
 )
 @all_option
 @dry_run_option
@@ -59,6 +77,9 @@ def command(
     retries: int,
     fail_fast: bool,
     detach: bool,
+    adaptive: bool,
+    budget: float | None,
+    stop_below: float | None,
     every: bool,
     dry_run: bool,
     sizes: bool,
@@ -79,6 +100,7 @@ def command(
       llt sweep experiments/quickstart.toml
       llt sweep experiments/figure02.toml --profile mini --data-root data
       llt sweep experiments/quickstart.toml --executor local:workers=4
+      llt sweep experiments/quickstart.toml --adaptive --budget 0.5
       llt sweep experiments/quickstart.toml --set models=5 --set 'axes.load.values=[1, 2]'
       llt results --sweep quickstart
       llt export --sweep quickstart -o quickstart.csv
@@ -92,11 +114,33 @@ def command(
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
+    how["adaptive"] = _adaptive(adaptive, budget, stop_below, detach)
     if json_lines:
         from llt_core.cli.json_lines import JsonLines
 
         return _exit_code(_execute(spec, how, policy, JsonLines()))
     return _run(spec, how, policy, every, as_json, quiet)
+
+
+def _adaptive(
+    wanted: bool, budget: float | None, stop_below: float | None, detach: bool
+) -> Adaptive | None:
+    from llt_core.errors import RequestError
+
+    if not wanted:
+        for name, value in (("--budget", budget), ("--stop-below", stop_below)):
+            if value is not None:
+                raise RequestError(f"{name} is for adaptive sweeps", next_step="--adaptive")
+        return None
+    if detach:
+        raise RequestError(
+            "an adaptive sweep chooses what to measure by what came out, so it cannot leave",
+            where="--detach",
+            next_step="leave --detach or --adaptive out",
+        )
+    from llt_core.sweep.adaptive import Adaptive
+
+    return Adaptive(stop_below=stop_below) if budget is None else Adaptive(budget, stop_below)
 
 
 def _run(
@@ -111,10 +155,18 @@ def _run(
     from llt_core.cli.sweep_tables import print_sweep, sweep_document
 
     result = _execute(spec, how, policy, SweepProgress(quiet=quiet))
+    found = how["adaptive"].found if how["adaptive"] is not None else None
     if as_json:
-        print(json.dumps(sweep_document(result), indent=1, allow_nan=False))
+        document = sweep_document(result)
+        if found is not None:
+            document["map"] = {**found.model_dump(), "expected_wrong": found.expected_wrong}
+        print(json.dumps(document, indent=1, allow_nan=False))
     else:
         print_sweep(result, every)
+        if found is not None:
+            from llt_core.cli.phase_map import print_map
+
+            print_map(found)
     return _exit_code(result)
 
 

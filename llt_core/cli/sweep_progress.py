@@ -39,6 +39,9 @@ class SweepProgress(ProgressListener):
     def planned(self, todo: list[PlannedCell], cached: int) -> None:
         """Start drawing if there is anything to compute."""
         self._left = {planned.digest: planned for planned in todo}
+        if self._overall is not None:  # of an earlier round
+            self._progress.remove_task(self._overall)
+            self._overall = None
         if todo and self._live:
             self._overall = self._progress.add_task(
                 "[bold]sweep", total=len(todo), text=f"{len(todo)} cells", left=""

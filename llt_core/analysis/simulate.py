@@ -1,0 +1,250 @@
+"""Designs replayed on a complete table: how many cells carry the right phase at each budget."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from llt_core.analysis.design import (
+    DESIGNS,
+    Design,
+    batch_size,
+    next_batch,
+    spread,
+    start_size,
+)
+from llt_core.analysis.phases import UNDETERMINED, Codes, PhaseRule, classify, facts_of
+from llt_core.analysis.surrogate import Surrogate, unit_cube
+from llt_core.analysis.table import CellTable, Floats, Mask
+from llt_core.errors import RequestError
+
+BUDGETS = (0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a table whose phase is known: their places, quantities and phases."""
+
+    places: Floats
+    facts: Mapping[str, Floats]
+    codes: Codes
+    rule: PhaseRule
+
+    @classmethod
+    def of(cls, table: CellTable, rule: PhaseRule | None = None) -> Grid:
+        """Return the grid of a table under ``rule``, undetermined cells left out.
+
+        Raises
+        ------
+        RequestError
+            No cell has a phase.
+        """
+        verdicts = classify(table, rule)
+        known = verdicts.codes != UNDETERMINED
+        if not known.any():
+            raise RequestError(
+                f"no cell of the table {table.name} has a phase",
+                where=verdicts.reasons[0] if verdicts.reasons else "",
+                expected="columns train_loss, hessian_trace, mode_connectivity and cka",
+                next_step="llt phases says what each cell lacks",
+            )
+        facts, _ = facts_of(table)
+        return cls(
+            unit_cube(table.axes)[known],
+            {name: values[known] for name, values in facts.items()},
+            verdicts.codes[known],
+            rule or PhaseRule(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def cells_of(budget: float, cells: int) -> int:
+    """Return how many of ``cells`` a budget, a share of them, allows: at least one.
+
+    >>> cells_of(0.2, 91), cells_of(0.3, 10), cells_of(0.2, 3)
+    (18, 3, 1)
+    """
+    return max(1, int(budget * cells + 1e-9))
+
+
+def replay(grid: Grid, design: Design, budgets: Sequence[float], seed: int) -> tuple[float, ...]:
+    """Return the share of all cells with the right phase at each budget, measured cells right.
+
+    The choices at one budget are those at a larger one, up to there. Equal seeds give equal
+    first cells of ``adaptive`` and ``space_filling``.
+    """
+    stops = [cells_of(budget, len(grid)) for budget in budgets]
+    order = order_of(grid, design, max(stops), seed)
+    return tuple(_accuracy(grid, order[:stop]) for stop in stops)
+
+
+def order_of(grid: Grid, design: Design, count: int, seed: int) -> list[int]:
+    """Return the first ``count`` cells that a design measures, in order."""
+    generator = np.random.default_rng(seed)
+    if design == "random":
+        return [int(cell) for cell in generator.permutation(len(grid))[:count]]
+    if design == "space_filling":
+        return spread(grid.places, count, generator)
+    order = spread(grid.places, start_size(len(grid)), generator)
+    while len(order) < count:
+        surrogate, measured = _fitted(grid, order)
+        order += next_batch(surrogate, measured, batch_size(len(grid)))
+    return order[:count]
+
+
+def _fitted(grid: Grid, cells: Sequence[int]) -> tuple[Surrogate, Mask]:
+    measured = np.zeros(len(grid), dtype=bool)
+    measured[cells] = True
+    return Surrogate.given(grid.places, grid.facts, measured, grid.rule), measured
+
+
+def _accuracy(grid: Grid, cells: Sequence[int]) -> float:
+    surrogate, measured = _fitted(grid, cells)
+    guess = np.where(measured, grid.codes, surrogate.probabilities().argmax(axis=1))
+    return float(np.mean(guess == grid.codes))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one design did.
+
+    Attributes
+    ----------
+    shares
+        Of all cells, those with the right phase, shape (starts, budgets).
+    """
+
+    design: Design
+    shares: Floats
+
+    @property
+    def means(self) -> Floats:
+        """Over the starts, shape (budgets,)."""
+        return np.asarray(self.shares.mean(axis=0))
+
+    @property
+    def standard_errors(self) -> Floats:
+        """Of the means, shape (budgets,); NaN for a single start."""
+        starts = len(self.shares)
+        if starts < 2:
+            return np.full(self.shares.shape[1], np.nan)
+        return np.asarray(self.shares.std(axis=0, ddof=1) / np.sqrt(starts))
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Designs replayed on one table.
+
+    Attributes
+    ----------
+    cells, left_out
+        Cells with a phase, which are all that is looked at, and those without.
+    budgets, measured
+        Shares of the cells, and the numbers of cells that these are.
+    """
+
+    table: str
+    origin: str
+    rule: PhaseRule
+    cells: int
+    left_out: int
+    budgets: tuple[float, ...]
+    measured: tuple[int, ...]
+    starts: int
+    seed: int
+    outcomes: tuple[Outcome, ...]
+
+
+def simulate(
+    table: CellTable,
+    *,
+    budgets: Sequence[float] = BUDGETS,
+    designs: Sequence[Design] = DESIGNS,
+    starts: int = 20,
+    seed: int = 0,
+    rule: PhaseRule | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Simulation:
+    """Replay designs on a complete table, each from ``starts`` random starts.
+
+    Parameters
+    ----------
+    budgets
+        Shares of the cells that may be measured, above 0 and at most 1.
+    seed
+        Of the first start; the others follow.
+    jobs
+        Processes to work with.
+    progress
+        Told after every replay how many are done, and of how many.
+
+    Raises
+    ------
+    RequestError
+        A number is out of its range, or no cell has a phase.
+    """
+    _check(budgets, designs, starts, jobs)
+    grid = Grid.of(table, rule)
+    work = [(design, seed + start) for design in designs for start in range(starts)]
+    shares: list[tuple[float, ...]] = []
+    for found in _replays(grid, work, tuple(budgets), min(jobs, len(work))):
+        shares.append(found)
+        if progress is not None:
+            progress(len(shares), len(work))
+    by_design = np.array(shares).reshape(len(designs), starts, len(budgets))
+    return Simulation(
+        table=table.name,
+        origin=table.origin,
+        rule=grid.rule,
+        cells=len(grid),
+        left_out=len(table) - len(grid),
+        budgets=tuple(budgets),
+        measured=tuple(cells_of(budget, len(grid)) for budget in budgets),
+        starts=starts,
+        seed=seed,
+        outcomes=tuple(map(Outcome, designs, by_design)),
+    )
+
+
+def _replays(
+    grid: Grid, work: Sequence[tuple[Design, int]], budgets: tuple[float, ...], jobs: int
+) -> Iterator[tuple[float, ...]]:
+    if jobs == 1:
+        yield from (replay(grid, design, budgets, seed) for design, seed in work)
+        return
+    # Spawned: a fork of a process with threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures = [pool.submit(replay, grid, design, budgets, seed) for design, seed in work]
+        try:
+            yield from (future.result() for future in futures)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _check(budgets: Sequence[float], designs: Sequence[str], starts: int, jobs: int) -> None:
+    for budget in budgets:
+        if not 0 < budget <= 1:
+            raise RequestError(
+                f"a budget of {budget:g} of the cells", where="budget", expected="above 0, up to 1"
+            )
+    for design in designs:
+        if design not in DESIGNS:
+            raise RequestError(
+                f"unknown design {design!r}",
+                where="designs",
+                expected=f"one or more of {', '.join(DESIGNS)}",
+            )
+    for name, number in (("starts", starts), ("jobs", jobs)):
+        if number < 1:
+            raise RequestError(f"{number} {name}", where=name, expected="1 or more")
+    if not budgets or not designs:
+        raise RequestError("nothing to replay", expected="a budget and a design, or more")

@@ -1,0 +1,220 @@
+"""What unmeasured cells are likely to be: a process for each quantity that the rule reads.
+
+A quantity is bent first (:class:`Bend`), so that its order and its thresholds stay and what is
+far from them weighs little: between a barrier of 20 % and one of 30 % there is no boundary. The
+processes are independent, and a phase is a set of boxes between thresholds; so its probability
+is a sum of products of normal probabilities, exact and without draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from llt_core.analysis.phases import PHASES, PhaseRule
+from llt_core.analysis.process import Posterior, fit
+from llt_core.analysis.table import Axis, Floats, Mask
+
+QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
+"""What a rule reads, the arguments of :meth:`PhaseRule.codes`."""
+ENOUGH = 4
+"""Flat cells from which CKA is learnt from them alone."""
+FARTHEST = 8.0
+"""Where bent values end; those of infinities lie here."""
+
+
+def unit_cube(axes: Sequence[Axis]) -> Floats:
+    """Return the rows' places, shape (N, d), each axis from 0 to 1.
+
+    Numbers lie as on a plot, by their logarithms where the axis is logarithmic: 45 is no
+    nearer to 64 for levels between being left out. Values that are no numbers, and those
+    missing, lie in the order of the levels. Axes with one value are left out, unless all are.
+    """
+    columns = [column for column in map(_scaled, axes) if np.ptp(column) > 0]
+    rows = len(axes[0].values) if axes else 0
+    return np.stack(columns, axis=1) if columns else np.full((rows, 1), 0.5)
+
+
+def _scaled(axis: Axis) -> Floats:
+    numbers = axis.numbers
+    if not np.isfinite(numbers).all():
+        place = {value: index for index, value in enumerate(axis.levels)}
+        numbers = np.array([place.get(value, -1) for value in axis.values], dtype=np.float64)
+    elif axis.logarithmic:
+        numbers = np.log(numbers)
+    if not numbers.size:
+        return numbers
+    return np.asarray((numbers - numbers.min()) / (np.ptp(numbers) or 1.0))
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A monotone change of scale: asinh of the distance from the middle threshold, standardised.
+
+    Attributes
+    ----------
+    logarithm
+        Whether logarithms are taken first.
+    middle, scale
+        Where the change is steepest, and over what distance.
+    mean, deviation
+        Of the measured values after it; taken out.
+    """
+
+    logarithm: bool
+    middle: float
+    scale: float
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, values: Floats, cuts: Floats, logarithm: bool) -> Bend:
+        """Return the bend for measured ``values`` and the thresholds ``cuts``.
+
+        The scale is half the distance of the outer thresholds where there are several, and
+        the median distance of the values from a single one.
+        """
+        plain = cls(logarithm, 0.0, 1.0)
+        edges, straight = plain._straight(cuts), plain._straight(values)
+        middle = float(edges[len(edges) // 2])
+        scale = float(np.ptp(edges)) / 2
+        finite = straight[np.isfinite(straight)]
+        if not scale and finite.size:
+            scale = float(np.median(np.abs(finite - middle)))
+        raw = cls(logarithm, middle, scale or 1.0)
+        bent = raw(values)
+        if not bent.size:
+            return raw
+        deviation = float(np.std(bent))
+        return cls(
+            logarithm, middle, scale or 1.0, float(np.mean(bent)),
+            deviation if deviation > 1e-6 else 1.0,
+        )  # fmt: skip
+
+    def __call__(self, values: Floats) -> Floats:
+        """Return the values on the new scale, whatever their shape."""
+        bent = np.arcsinh((self._straight(values) - self.middle) / self.scale)
+        return np.asarray((np.clip(bent, -FARTHEST, FARTHEST) - self.mean) / self.deviation)
+
+    def _straight(self, values: Floats) -> Floats:
+        if not self.logarithm:
+            return values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(values > 0, np.log(values), -np.inf))
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes between thresholds and the phase of each.
+
+    Attributes
+    ----------
+    cuts
+        The thresholds of each of the four quantities.
+    phases
+        For each box, one number a phase, 1 for its own: shape (boxes, 5). Boxes run over the
+        intervals of the quantities as an array in C order does.
+    """
+
+    cuts: tuple[Floats, ...]
+    phases: Floats
+
+    @classmethod
+    def of(cls, rule: PhaseRule) -> Boxes:
+        """Return the boxes of a rule, every threshold of which is a number."""
+        connectivity = (rule.poorly_connected, rule.sharp_connectivity, rule.unconverged)
+        every = ((rule.train_loss,), (rule.log_trace,), connectivity, (rule.cka,))
+        cuts = tuple(np.unique(np.array(values, dtype=np.float64)) for values in every)
+        inside = [np.r_[c[0] - 1, (c[1:] + c[:-1]) / 2, c[-1] + 1] for c in cuts]
+        codes = rule.codes(*np.meshgrid(*inside, indexing="ij")).ravel()
+        return cls(cuts, (codes[:, None] == np.arange(len(PHASES))).astype(np.float64))
+
+    def probabilities(
+        self, means: Sequence[Floats], variances: Sequence[Floats], cuts: Sequence[Floats]
+    ) -> Floats:
+        """Return how likely each phase is, shape (…, 5).
+
+        Means and variances are those of each quantity, shape (…), on the scale of ``cuts``.
+        """
+        boxes = np.ones((*means[0].shape, 1))
+        for mean, spread, edges in zip(means, variances, cuts, strict=True):
+            parts = _intervals(mean, np.sqrt(spread), edges)
+            boxes = (boxes[..., :, None] * parts[..., None, :]).reshape(*mean.shape, -1)
+        return np.asarray(boxes @ self.phases)
+
+
+def _intervals(mean: Floats, deviation: Floats, edges: Floats) -> Floats:
+    """Return the probability of each interval between ``edges`` (k,), shape (…, k + 1)."""
+    from scipy.special import ndtr
+
+    below = ndtr((edges - mean[..., None]) / deviation[..., None])
+    ends = np.zeros((*below.shape[:-1], 1))
+    return np.diff(np.concatenate([ends, below, ends + 1], axis=-1), axis=-1)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Four processes given the measured cells, over all N cells of a grid.
+
+    Attributes
+    ----------
+    places
+        Of all cells, shape (N, d).
+    cuts
+        The thresholds of each quantity on its bent scale.
+    """
+
+    places: Floats
+    boxes: Boxes
+    bends: tuple[Bend, ...]
+    posteriors: tuple[Posterior, ...]
+    cuts: tuple[Floats, ...] = field(default=())
+
+    @classmethod
+    def given(
+        cls,
+        places: Floats,
+        facts: Mapping[str, Floats],
+        measured: Mask,
+        rule: PhaseRule | None = None,
+    ) -> Surrogate:
+        """Fit the processes to the measured cells.
+
+        Parameters
+        ----------
+        facts
+            The arguments of :meth:`PhaseRule.codes`, shape (N,) each. Only those of
+            ``measured`` cells, shape (N,), are looked at, and of those the numbers.
+        """
+        seen = {name: facts[name][measured] for name in QUANTITIES}
+        rule = (rule or PhaseRule()).resolved(seen)
+        boxes = Boxes.of(rule)
+        at = places[measured]
+        flat = (seen["train_loss"] < rule.train_loss) & (seen["log_trace"] < rule.log_trace)
+        bends, posteriors = [], []
+        for index, name in enumerate(QUANTITIES):
+            known = ~np.isnan(seen[name])
+            if name == "cka" and (known & flat).sum() >= ENOUGH:
+                # It jumps where training begins to succeed, and is not asked for beyond.
+                known &= flat
+            values = seen[name][known]
+            bend = Bend.of(values, boxes.cuts[index], logarithm=name == "train_loss")
+            hyper = fit(at[known], bend(values))
+            bends.append(bend)
+            posteriors.append(Posterior.given(at[known], bend(values), hyper))
+        cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
+        return cls(places, boxes, tuple(bends), tuple(posteriors), cuts)
+
+    @property
+    def noises(self) -> tuple[float, ...]:
+        """The variance of the noise of each quantity."""
+        return tuple(posterior.hyper.noise**2 for posterior in self.posteriors)
+
+    def probabilities(self) -> Floats:
+        """Return how likely a measurement of each cell is to show each phase, shape (N, 5)."""
+        both = [posterior.marginal(self.places) for posterior in self.posteriors]
+        means, spreads = zip(*both, strict=True)
+        noisy = [s + noise for s, noise in zip(spreads, self.noises, strict=True)]
+        return self.boxes.probabilities(means, noisy, self.cuts)

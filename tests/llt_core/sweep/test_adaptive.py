@@ -1,0 +1,170 @@
+"""Sweeps that measure part of their grid, on real digits."""
+
+import json
+
+import pytest
+
+from llt_core.analysis.phases import PHASES
+from llt_core.cli.main import main
+from llt_core.errors import LltError, RequestError
+from llt_core.execution import execute
+from llt_core.plugins import Catalogue
+from llt_core.spec import ComputeSettings, Named, SweepSpec
+from llt_core.store import Store
+from llt_core.store.maps import recall_map
+from llt_core.sweep import Listener, make_plan
+from llt_core.sweep.adaptive import Adaptive, part_of
+
+REQUEST = {
+    "task": "digits",
+    "architecture": "mlp:depth=1",
+    "train": {"epochs": 1},
+    "models": 2,
+    "metrics": [
+        "train_loss",
+        {"name": "hessian_trace", "samples": 32, "max_vectors": 4},
+        "cka",
+        {"name": "linear_connectivity", "points": 3},
+    ],
+    "axes": {
+        "load": {"field": "architecture.width", "values": [1, 4, 16]},
+        "temperature": {"field": "train.batch_size", "values": [64, 128, 256, 512]},
+    },
+    "name": "few",
+}
+
+
+def run(store, adaptive, listener=None, **changes):
+    return execute(
+        SweepSpec.of(**{**REQUEST, **changes}),
+        store=store,
+        data_root=store,
+        compute=ComputeSettings(threads=1),
+        executor=Named(name="inline"),
+        listener=listener,
+        adaptive=adaptive,
+    )
+
+
+def measured(found):
+    return [number for number, point in enumerate(found.points) if point.basis == "measured"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An adaptive sweep that was never interrupted: its store, request and result."""
+    store = tmp_path_factory.mktemp("whole")
+    adaptive = Adaptive(budget=0.6)
+    return store, adaptive, run(store, adaptive)
+
+
+def test_the_budget_is_kept_and_the_rest_inferred(whole):
+    store, adaptive, result = whole
+    found = adaptive.found
+    assert found.allowed == found.measured == 7
+    assert found.stopped == "the budget is spent"
+    assert len(result.records) == 7 * (2 + 2 + 2 + 1 + 1)
+    assert not result.failed
+    assert len(result.sweep.points) == len(found.points) == 12
+    for (values, means), point in zip(result.points(), found.points, strict=True):
+        assert values == point.values
+        assert bool(means) == (point.basis == "measured")
+        assert sum(point.probabilities) == pytest.approx(1)
+        assert point.phase == PHASES[point.probabilities.index(point.confidence)]
+        if means:
+            sharp = means["train_loss"].value >= 0.05
+            joined = means["linear_connectivity"].value >= 0
+            assert sharp
+            assert point.phase == ("II" if joined else "I")
+            assert point.confidence == 1
+    assert recall_map(Store(store), "few") == found
+
+
+def test_the_same_again_answers_from_the_store(whole):
+    store, first, _ = whole
+    again = Adaptive(budget=0.6)
+    result = run(store, again)
+    assert {cell.origin for cell in result.results} == {"cached"}
+    assert again.found == first.found
+
+
+def test_interrupted_in_the_middle_of_a_batch_it_goes_on_as_if_it_never_stopped(whole, tmp_path):
+    class Stop(Listener):
+        left = 8 * 5 + 3
+
+        def finished(self, result):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Adaptive(budget=0.6), Stop())
+    assert len(recall_map(Store(tmp_path), "few").ahead) == 1
+    again = Adaptive(budget=0.6)
+    run(tmp_path, again)
+    assert measured(again.found) == measured(whole[1].found)
+
+
+def test_a_larger_budget_goes_on_from_a_smaller_one(whole, tmp_path):
+    small = Adaptive(budget=0.25)
+    run(tmp_path, small)
+    assert small.found.measured == 3
+    large = Adaptive(budget=0.6)
+    run(tmp_path, large)
+    assert measured(large.found) == measured(whole[1].found)
+
+
+def test_it_stops_when_the_map_is_sure_enough(tmp_path):
+    adaptive = Adaptive(budget=1.0, stop_below=100)
+    run(tmp_path, adaptive)
+    assert adaptive.found.measured == 5
+    assert "fewer than 100" in adaptive.found.stopped
+
+
+def test_what_tells_phases_apart_must_be_measured(tmp_path):
+    with pytest.raises(RequestError, match="does not measure cka, mode_connectivity or linear"):
+        run(tmp_path, Adaptive(), metrics=["train_loss", "hessian_trace"])
+    with pytest.raises(RequestError, match="a budget of 2"):
+        run(tmp_path, Adaptive(budget=2))
+    assert not (tmp_path / "cells").exists()
+
+
+def test_a_part_of_a_plan_has_its_points_and_their_cells(tmp_path):
+    plan = make_plan(SweepSpec.of(**REQUEST), Catalogue.discover(), tmp_path)
+    part = part_of(plan, [3, 5])
+    assert part.points == (plan.points[3], plan.points[5])
+    assert [cell.digest for cell in part.trains] == [d for p in part.points for d in p.trains]
+    assert {cell.digest for cell in part.measures} == {d for p in part.points for d in p.measures}
+
+
+def test_a_damaged_map_is_named(tmp_path):
+    store = Store(tmp_path)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "few.json").write_text("{")
+    with pytest.raises(LltError, match="phase map of the sweep 'few' cannot be read"):
+        recall_map(store, "few")
+    assert recall_map(store, "other") is None
+
+
+def test_the_command_prints_the_map(whole, capsys, tmp_path):
+    store, adaptive, _ = whole
+    file = tmp_path / "few.toml"
+    axes = "".join(
+        f'[axes.{name}]\nfield = "{axis["field"]}"\nvalues = {axis["values"]}\n'
+        for name, axis in REQUEST["axes"].items()
+    )
+    file.write_text(
+        'task = "digits"\narchitecture = "mlp:depth=1"\nmodels = 2\nmetrics = ["train_loss", '
+        '{name = "hessian_trace", samples = 32, max_vectors = 4}, "cka", '
+        '{name = "linear_connectivity", points = 3}]\n[train]\nepochs = 1\n' + axes
+    )
+    line = ["sweep", str(file), "--store", str(store), "--quiet", "--threads", "1"]
+    assert main([*line, "--adaptive", "--budget", "0.6"]) == 0
+    out = capsys.readouterr().out
+    assert "7 of 12 phases measured, 5 inferred" in out
+    assert "batch_size \\ width" in out
+    assert main([*line, "--adaptive", "--budget", "0.6", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)["map"]
+    assert [p["basis"] for p in document["points"]] == [p.basis for p in adaptive.found.points]
+    assert main([*line, "--budget", "0.6"]) == 2
+    assert main([*line, "--adaptive", "--detach"]) == 2
