@@ -68,7 +68,7 @@ def test_it_is_readable_at_eighty_columns(capsys):
     assert "III       5 78.63 [76.62, 80.65]" in text
     assert "holds: Mean test accuracy orders I < {II, III} < IV-A < IV-B" in text
     assert "…" not in text
-    assert "(imported" in text
+    assert "(file resnet18_cifar10_constant_lr.csv)" in text
 
 
 @needs_published
