@@ -52,6 +52,19 @@ def spearman(x: Floats, y: Floats) -> float:
     return pearson(ranks(x), ranks(y))
 
 
+def spearman_of_pairs(x: Floats, y: Floats, fewest: int = 3) -> tuple[float, int]:
+    """Return Spearman's ρ over the pairs that are finite, and how many those are.
+
+    NaN for fewer than ``fewest`` pairs, or where one side does not vary.
+
+    >>> spearman_of_pairs(np.array([1.0, 2.0, 30.0, 4.0]), np.array([3.0, 2.0, -1.0, np.nan]))
+    (-1.0, 3)
+    """
+    both = np.isfinite(x) & np.isfinite(y)
+    n = int(both.sum())
+    return (spearman(x[both], y[both]) if n >= fewest else float("nan")), n
+
+
 def kendall(x: Floats, y: Floats) -> float:
     """Return Kendall's τ-b of two vectors, shape (N,); NaN if one is constant.
 

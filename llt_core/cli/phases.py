@@ -6,12 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from llt_core.cli.options import json_option, store_option
+from llt_core.cli.rules import rule_option, take_rule
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 @click.command("phases", context_settings={"show_default": True})
 @click.argument("source", metavar="[SWEEP|TABLE]", required=False)
 @click.option("--where", "condition", metavar="EXPR", help="Only rows of which this is true")
-@click.option(
-    "--rule",
-    "thresholds",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="A threshold of the rule: train_loss, log_trace, poorly_connected, unconverged, "
-    "sharp_connectivity, cka",
-)
+@rule_option
 @click.option(
     "--relative-cka",
     type=click.FloatRange(0, 1),
@@ -78,7 +71,7 @@ def command(
     from llt_core.store import Store
     from llt_core.store.tables import open_table
 
-    rule = _rule(thresholds, relative_cka)
+    rule = take_rule(thresholds, relative_cka)
     if fit and (thresholds or relative_cka is not None):
         raise RequestError("--fit with thresholds of your own", expected="one of them")
     root = store_root(store)
@@ -101,44 +94,6 @@ def command(
 
         print_phases(facts)
     return 0
-
-
-def _rule(assignments: Sequence[str], relative_cka: float | None) -> PhaseRule:
-    """Return the default rule with these thresholds changed."""
-    from pydantic import ValidationError
-
-    from llt_core.analysis import PhaseRule
-
-    known = [name for name in PhaseRule.model_fields if name != "cka_quantile"]
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, sign, text = assignment.partition("=")
-        if key in known and not sign:
-            raise RequestError(
-                f"no value for {key}",
-                where=f"--rule {assignment}",
-                expected="a finite number",
-                next_step=f"--rule {key}=NUMBER",
-            )
-        if key not in known:
-            raise RequestError(
-                f"the rule has no threshold {key!r}",
-                where=f"--rule {assignment}",
-                expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
-                next_step="--rule KEY=NUMBER",
-            )
-        values[key] = text
-    try:
-        return PhaseRule(**values, cka_quantile=relative_cka)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RequestError(
-            first["msg"].removeprefix("Value error, "),
-            where="--rule "
-            + (f"{field}={first['input']}" if field else " --rule ".join(assignments)),
-            expected="a finite number",
-        ) from error
 
 
 def _only(store: Store | None) -> str:

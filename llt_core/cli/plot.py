@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import quiet_option, store_option
+from llt_core.cli.rules import rule_option, take_rule
 from llt_core.errors import LltError, RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
 
 if TYPE_CHECKING:
-    from llt_core.analysis import PhaseRule
     from llt_core.report.captions import Source
     from llt_core.report.choose import Wish
 
 VIEWS = ("panel", "metric", "phases", "scatter", "gain", "curves", "spectra", "histories")
 """Options that say what to draw of a table; a gain may have a metric too."""
-OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "rule")
+OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "thresholds")
 
 click.rich_click.OPTION_GROUPS["*plot"] = [
     {
@@ -54,12 +54,7 @@ click.rich_click.OPTION_GROUPS["*plot"] = [
     "--against", metavar="NAME", help="What a scatter draws upwards  [dim](test_accuracy)[/]"
 )
 @click.option("--where", "condition", metavar="TEXT", help="Only cells for which this is true")
-@click.option(
-    "--rule",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="A threshold between phases: train_loss, log_trace, cka, …  [dim](llt phases --help)[/]",
-)
+@rule_option
 @store_option
 @click.option(
     "-o",
@@ -190,26 +185,8 @@ def _wish(views: dict[str, Any], source: Any) -> Wish:
         x=views["x"],
         y=views["y"],
         other=source(views["gain"]) if view == "gain" else None,
-        rule=_rule(views["rule"]),
+        rule=take_rule(views["thresholds"]),
     )
-
-
-def _rule(assignments: tuple[str, ...]) -> PhaseRule:
-    from pydantic import ValidationError
-
-    from llt_core.analysis import PhaseRule
-
-    parts = [text.partition("=") for text in assignments]
-    values = {key: value for key, _, value in parts}
-    try:
-        return PhaseRule.model_validate(values)
-    except ValidationError as error:
-        (first, *_) = error.errors()
-        raise RequestError(
-            f"no such rule of phases: {first['msg']}",
-            where=f"--rule {' '.join(assignments)}",
-            expected=f"KEY=NUMBER, KEY one of {', '.join(PhaseRule.model_fields)}",
-        ) from error
 
 
 def _source(name: str, store: Store | None, condition: str | None) -> Source:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.cli.rules import rule_option, take_rule
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
 if TYPE_CHECKING:
-    from llt_core.analysis import CellTable
+    from llt_core.analysis import CellTable, PhaseRule
     from llt_core.report.page import Details
     from llt_core.store import Store
     from llt_core.store.sweeps import SweepRecord
@@ -26,6 +27,7 @@ MANY_ROWS = 2000
 @click.command("report")
 @click.argument("table")
 @click.option("--compare", metavar="OTHER", help="Subtract this sweep or table, cell by cell")
+@rule_option
 @click.option(
     "-o",
     "--output",
@@ -39,6 +41,7 @@ MANY_ROWS = 2000
 def command(
     table: str,
     compare: str | None,
+    thresholds: tuple[str, ...],
     output: str | None,
     force: bool,
     store: str | None,
@@ -61,8 +64,10 @@ def command(
       llt report quickstart
       llt report quickstart -o report.html --force
       llt report lr_decay.csv --compare constant_lr.csv -o gain.html
+      llt report lr_decay.csv --rule cka=0.6
     """
     from llt_core.analysis import PhaseRule
+    from llt_core.analysis.confidence import phase_probabilities
     from llt_core.report.page import InferredMap, build_page
     from llt_core.store.maps import recall_map
     from llt_core.store.output import written_whole
@@ -83,9 +88,13 @@ def command(
     if len(cells) >= MANY_ROWS and not quiet:
         print(f"building the page of {len(cells)} cells", file=sys.stderr, flush=True)
     found = None if opened is None or sweep is None else recall_map(opened, sweep.name)
+    rule = take_rule(thresholds)
+    if found is not None and not thresholds:
+        rule = PhaseRule.model_validate(found.rule)
     page = build_page(
         cells,
-        rule=None if found is None else PhaseRule.model_validate(found.rule),
+        rule=rule,
+        probabilities=phase_probabilities(cells, rule),
         compare=other,
         inferred=None if found is None else InferredMap.of(found, cells),
         details=details,
@@ -94,7 +103,7 @@ def command(
     with written_whole(path, "page") as file:
         file.write_text(page, encoding="utf-8")
     if as_json:
-        _print_facts(cells, path, other)
+        _print_facts(cells, path, other, rule)
     elif not quiet:
         print(f"written to {path}", file=sys.stderr)
     return 0
@@ -113,7 +122,7 @@ def _sweep(store: Store | None, table: CellTable) -> SweepRecord | None:
     """Return the sweep whose cells the table is made of, if it is one."""
     from llt_core.store.sweeps import names, recall
 
-    if store is None or table.origin != "llt" or table.name not in names(store):
+    if store is None or not table.origin.startswith("llt") or table.name not in names(store):
         return None
     return recall(store, table.name)
 
@@ -138,7 +147,7 @@ def _details(store: Store, sweep: SweepRecord, table: CellTable, quiet: bool) ->
         return details_of(store, sweep, table, progress=told)
 
 
-def _print_facts(table: CellTable, path: Path, other: CellTable | None) -> None:
+def _print_facts(table: CellTable, path: Path, other: CellTable | None, rule: PhaseRule) -> None:
     from llt_core.analysis import classify
 
     facts = {
@@ -147,7 +156,7 @@ def _print_facts(table: CellTable, path: Path, other: CellTable | None) -> None:
         "table": table.name,
         "origin": table.origin,
         "cells": len(table),
-        "phases": classify(table).counts,
+        "phases": classify(table, rule).counts,
         "compared_with": None if other is None else other.name,
     }
     print(json.dumps(facts, indent=1))

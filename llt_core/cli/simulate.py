@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.cli.rules import rule_option, take_rule
 
 if TYPE_CHECKING:
-    from llt_core.analysis.phases import PhaseRule
     from llt_core.analysis.simulate import Simulation
 
 
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
     help="Which to replay",
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the first start")
-@click.option(
-    "--rule",
-    "rules",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Change a threshold between phases; may repeat",
-)
+@rule_option
 @click.option("--jobs", type=int, default=1, metavar="N", help="Processes to work with")
 @store_option
 @json_option
@@ -51,7 +45,7 @@ def command(
     starts: int,
     designs: str,
     seed: int,
-    rules: tuple[str, ...],
+    thresholds: tuple[str, ...],
     jobs: int,
     store: str | None,
     as_json: bool,
@@ -85,7 +79,7 @@ def command(
             designs=[name.strip() for name in designs.split(",")],  # type: ignore[misc]
             starts=starts,
             seed=seed,
-            rule=_rule(rules),
+            rule=take_rule(thresholds),
             jobs=jobs,
             progress=told,
         )
@@ -94,23 +88,6 @@ def command(
     else:
         _print(found)
     return 0
-
-
-def _rule(changes: tuple[str, ...]) -> PhaseRule:
-    from pydantic import ValidationError
-
-    from llt_core.analysis.phases import PhaseRule
-    from llt_core.errors import RequestError
-    from llt_core.spec.run import parse_assignment
-
-    try:
-        return PhaseRule(**dict(map(parse_assignment, changes)))
-    except ValidationError as error:
-        raise RequestError(
-            "the rule cannot be read: " + "; ".join(e["msg"] for e in error.errors()),
-            where=", ".join(changes),
-            expected=f"NAME=NUMBER, of {', '.join(PhaseRule.model_fields)}",
-        ) from error
 
 
 def _progress(quiet: bool) -> Any:

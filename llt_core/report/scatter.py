@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from llt_core.analysis import PHASES, CellTable, PhaseRule, classify
-from llt_core.analysis.table import Floats, Mask
+from llt_core.analysis.coefficients import spearman_of_pairs
+from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source, rule_in_words
 from llt_core.report.display import (
@@ -74,30 +75,12 @@ def scatter_figure(
     return made.figure
 
 
-def spearman(x: Floats, y: Floats, among: Mask | None = None) -> tuple[float, int]:
-    """Return Spearman's ρ over pairs that are finite, and how many those are.
-
-    NaN for fewer than three pairs, or where one side does not vary.
-
-    >>> spearman(np.array([1.0, 2.0, 30.0]), np.array([3.0, 2.0, -1.0]))
-    (-1.0, 3)
-    """
-    from scipy.stats import rankdata
-
-    both = np.isfinite(x) & np.isfinite(y) & (True if among is None else among)
-    n = int(both.sum())
-    ranks = [rankdata(side[both]) for side in (x, y)]
-    if n < 3 or any(len(set(side)) < 2 for side in ranks):
-        return float("nan"), n
-    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12), n
-
-
 def _correlations(table: CellTable, x: Floats, y: Floats) -> str:
-    words = _correlation(*spearman(x, y), "cells")
+    words = _correlation(*spearman_of_pairs(x, y), "cells")
     if "train_accuracy" not in table:
         return words
-    converged = table.columns["train_accuracy"].values >= CONVERGED
-    return f"{words}; {_correlation(*spearman(x, y, converged), 'converged cells')}"
+    some = table.columns["train_accuracy"].values >= CONVERGED
+    return f"{words}; {_correlation(*spearman_of_pairs(x[some], y[some]), 'converged cells')}"
 
 
 def _correlation(rho: float, n: int, what: str) -> str:

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Verdicts
-from llt_core.analysis.table import Floats, Mask
+from llt_core.analysis.coefficients import spearman_of_pairs
+from llt_core.analysis.table import Mask
 from llt_core.report.page.words import axis_title, main_columns, title_of
 
 TARGETS = ("test_accuracy", "bleu", "test_loss")
@@ -112,7 +113,7 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
         column = table.column(name)
         if name == target or any(word in name for word in _OUTCOMES):
             continue
-        rho, n = spearman(column.values[mask], goal[mask])
+        rho, n = spearman_of_pairs(column.values[mask], goal[mask], FEWEST)
         if np.isfinite(rho):
             found[name] = (rho, n)
     title = _in_sentence(target)
@@ -143,22 +144,6 @@ def _converged(table: CellTable, verdicts: Verdicts) -> tuple[Mask, str]:
     if "train_loss" in table:
         return table.column("train_loss").values < edge, f"training loss below {edge:g} nats"
     return np.zeros(len(table), dtype=bool), "no training accuracy or loss in the table"
-
-
-def spearman(left: Floats, right: Floats) -> tuple[float, int]:
-    """Return the rank correlation over the pairs that are finite, and how many those are.
-
-    NaN for fewer than :data:`FEWEST` pairs, or where one side does not vary. Ties share the
-    mean of their ranks.
-    """
-    from scipy.stats import rankdata
-
-    both = np.isfinite(left) & np.isfinite(right)
-    n = int(both.sum())
-    a, b = left[both], right[both]
-    if n < FEWEST or len(set(a)) < 2 or len(set(b)) < 2:
-        return float("nan"), n
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]), n
 
 
 def _undetermined(table: CellTable, verdicts: Verdicts) -> str:

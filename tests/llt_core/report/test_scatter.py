@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from llt_core.analysis import CellTable, Column, classify
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source
-from llt_core.report.scatter import scatter_figure, spearman
+from llt_core.report.scatter import scatter_figure
 
 kit = runpy.run_path(str(Path(__file__).with_name("tables.py")))
 grid, published = kit["grid"], kit["published"]
@@ -35,17 +35,6 @@ def test_the_published_cells_stand_by_phase_with_their_correlation():
     heading = figure.get_suptitle()
     assert f"Spearman's ρ = {rho:.2f} (n = 91 cells)" in heading
     assert f"n = {converged} converged" in " ".join(heading.split())
-
-
-def test_spearman_with_ties_is_that_of_scipy_over_the_finite_pairs():
-    rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 6, 40).astype(float), rng.integers(0, 6, 40).astype(float)
-    x[3], y[7] = np.nan, np.inf
-    both = np.isfinite(x) & np.isfinite(y)
-    rho, n = spearman(x, y)
-    assert (rho, n) == (pytest.approx(spearmanr(x[both], y[both]).statistic), 38)
-    assert np.isnan(spearman(x[:2], y[:2])[0])
-    assert np.isnan(spearman(np.ones(5), y[10:15])[0])
 
 
 def test_bars_are_the_standard_errors_of_what_is_drawn():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
+from llt_core.analysis.coefficients import spearman_of_pairs
 from llt_core.report.page import Details, InferredMap, build_page
 from llt_core.report.page.drawings import Drawn, Series
-from llt_core.report.page.findings import spearman
 
 pytestmark = pytest.mark.browser
 
@@ -63,7 +63,7 @@ def test_published_table_is_drawn_cell_by_cell(open_page, decay):
     ticks = page.locator("#phase-canvas .tick").all_text_contents()
     assert ticks[:7] == ["2", "4", "8", "16", "32", "64", "128"]
     assert {"16", "64", "1024"} <= set(ticks[7:])
-    rho, n = spearman(decay.column("cka").values, decay.column("test_accuracy").values)
+    rho, n = spearman_of_pairs(decay.column("cka").values, decay.column("test_accuracy").values)
     assert page.inner_text("#scatter-sub") == f"Spearman {rho:+.2f} over {n} cells"
 
 
@@ -275,7 +275,7 @@ def test_limits_typed_do_what_dragging_does(open_page, decay):
     opened.settle()
     count = int((decay.column("test_accuracy").values >= 88).sum())
     assert opened.page.get_attribute("#phase-canvas .veil", "data-cells") == str(91 - count)
-    rho, _ = spearman(
+    rho, _ = spearman_of_pairs(
         *(
             decay.column(n).values[decay.column("test_accuracy").values >= 88]
             for n in ("cka", "test_accuracy")

@@ -1,30 +1,14 @@
 """The sentences say what the numbers say."""
 
 import numpy as np
-import pytest
 import scipy.stats
 
 from llt_core.analysis import Axis, CellTable, Column, classify
-from llt_core.report.page.findings import findings, spearman
+from llt_core.report.page.findings import findings
 
 
 def said(table):
     return {entry["heading"]: entry["text"] for entry in findings(table, classify(table))}
-
-
-def test_spearman_is_scipys_with_ties_and_gaps():
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 6, 40).astype(float), rng.normal(size=40)
-    a[3], b[7] = np.nan, np.inf
-    both = np.isfinite(a) & np.isfinite(b)
-    rho, n = spearman(a, b)
-    assert n == 38
-    assert rho == pytest.approx(scipy.stats.spearmanr(a[both], b[both]).statistic, abs=1e-12)
-
-
-@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, 4.0], [1.0] * 9])
-def test_too_few_or_constant_values_have_no_correlation(values):
-    assert np.isnan(spearman(np.array(values), np.arange(len(values), dtype=float))[0])
 
 
 def test_published_table(decay):

@@ -1,0 +1,67 @@
+"""The option ``--rule``: thresholds between phases, as a user wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from llt_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from llt_core.analysis import PhaseRule
+
+rule_option = click.option(
+    "--rule",
+    "thresholds",
+    metavar="KEY=NUMBER",
+    multiple=True,
+    help="A threshold of the rule: train_loss, log_trace, poorly_connected, unconverged, "
+    "sharp_connectivity or cka",
+)
+
+
+def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> PhaseRule:
+    """Return the default rule with these thresholds changed.
+
+    Raises
+    ------
+    RequestError
+        There is no such threshold, or it is no number.
+    """
+    from pydantic import ValidationError
+
+    from llt_core.analysis import PhaseRule
+
+    known = [name for name in PhaseRule.model_fields if name != "cka_quantile"]
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if key in known and not sign:
+            raise RequestError(
+                f"no value for {key}",
+                where=f"--rule {assignment}",
+                expected="a finite number",
+                next_step=f"--rule {key}=NUMBER",
+            )
+        if key not in known:
+            raise RequestError(
+                f"the rule has no threshold {key!r}",
+                where=f"--rule {assignment}",
+                expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
+                next_step="--rule KEY=NUMBER",
+            )
+        values[key] = text
+    try:
+        return PhaseRule(**values, cka_quantile=relative_cka)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RequestError(
+            first["msg"].removeprefix("Value error, "),
+            where="--rule "
+            + (f"{field}={first['input']}" if field else " --rule ".join(assignments)),
+            expected="a finite number",
+        ) from error
