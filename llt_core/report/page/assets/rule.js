@@ -37,6 +37,8 @@ function phaseCodes(rule, facts) {
     const sharp = loss >= rule.train_loss || trace >= rule.log_trace;
     const flat = loss < rule.train_loss && trace < rule.log_trace;
     const joined = mc >= rule.poorly_connected && mc <= rule.unconverged;
+    // So far above zero that the cell is II whether it is sharp or flat.
+    if (mc > rule.unconverged && mc >= rule.sharp_connectivity) codes[row] = 1;
     if (sharp && mc < rule.sharp_connectivity) codes[row] = 0;
     if (sharp && mc >= rule.sharp_connectivity) codes[row] = 1;
     if (flat && mc > rule.unconverged) codes[row] = 1;
@@ -61,6 +63,10 @@ function phaseReason(rule, facts, row, code, uses, reasonOf) {
     return wanted.map((use) => missingFact(row, use, uses, reasonOf)).join("; ");
   }
   const connectivity = `${uses.connectivity} ${general(mc, 4)}`;
+  if (!sharp && (Number.isNaN(loss) || Number.isNaN(trace))) {
+    const beyond = general(Math.max(rule.unconverged, rule.sharp_connectivity));
+    return `sharp or flat, not poorly connected (${connectivity}, beyond ${beyond})`;
+  }
   if (sharp) {
     const why = loss >= rule.train_loss
       ? `train_loss ${general(loss, 4)} ≥ ${general(rule.train_loss)}`
