@@ -11,6 +11,8 @@ Layout::
     STORE/executors/NAME/             files of an executor
     STORE/logs/abcd….log              what workers say of a cell (see llt_core.store.logs)
     STORE/partial/abcd…/              a training under way (see llt_core.store.partials)
+    STORE/tables/NAME.parquet         a table that was imported (see llt_core.store.tables)
+    STORE/maps/NAME.json              what an adaptive sweep inferred (see llt_core.store.maps)
     STORE/tmp/…                       work in progress, renamed into place when complete
     STORE/broken/…                    cells that could not be read, moved aside
 

@@ -26,7 +26,7 @@ ELSEWHERE = 7 * DAY
 """Age from which files are abandoned whose process may have been on another machine."""
 
 Kind = Literal["tmp", "drivers", "claims", "partial", "logs", "failures", "broken", "executors",
-               "cells", "sweeps"]  # fmt: skip
+               "cells", "maps", "sweeps"]  # fmt: skip
 MEANING: dict[Kind, str] = {
     "tmp": "left by processes that died",
     "drivers": "drivers that died",
@@ -37,6 +37,7 @@ MEANING: dict[Kind, str] = {
     "broken": "cells that could not be read",
     "executors": "files of executors without a job",
     "cells": "finished cells that no sweep names",
+    "maps": "of sweeps whose names are forgotten",
     "sweeps": "names to be forgotten",
 }
 
@@ -97,7 +98,7 @@ class Collector:
             self._check_complete()
         steps: tuple[Callable[[], Iterator[Item]], ...] = (
             self._sweeps, self._tmp, self._drivers, self._claims, self._partial, self._logs,
-            self._failures, self._broken, self._executors, self._cells,
+            self._failures, self._broken, self._executors, self._cells, self._maps,
         )  # fmt: skip
         return [item for step in steps for item in step()]
 
@@ -204,6 +205,14 @@ class Collector:
                 path = self.store.path(digest)
                 if (path / "model.safetensors").exists() == models:
                     yield from self._item("cells", path, cell=digest)
+
+    def _maps(self) -> Iterator[Item]:
+        known = set(names(self.store))
+        for path in _children(self.store.root / "maps"):
+            if path.stem in self.forget:
+                yield Item("maps", path, _measure(path)[0])
+            elif path.stem not in known:
+                yield from self._item("maps", path)
 
     def _models(self, digest: str) -> tuple[str, ...]:
         """Return the models that a finished measurement reads."""

@@ -194,6 +194,17 @@ def test_what_dead_processes_left(store):
         assert Claims(store, driver).take(cell) is None
 
 
+def test_the_map_of_a_sweep_goes_with_its_name_and_imported_tables_stay(store):
+    name_sweep(store, "first", [])
+    for folder, file in (("maps", "first.json"), ("maps", "gone.json"), ("tables", "t.parquet")):
+        (store.root / folder).mkdir(exist_ok=True)
+        (store.root / folder / file).write_text("{}")
+    age(store)
+    assert found(store) == {"maps": {"maps/gone.json"}}
+    both = {"maps/first.json", "maps/gone.json"}
+    assert found(store, forget=("first",)) == {"sweeps": {"sweeps/first.json"}, "maps": both}
+
+
 def test_what_somebody_computes_is_left_alone(store):
     done, other = model(store, 0), model(store, 1)
     name_sweep(store, "s", [done])
