@@ -17,6 +17,7 @@ from llt_core.errors import RequestError
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
 """What stands where there is no number, in any case."""
 
+_REASONS = ("", "infinite in the file", "no number in the file")
 _INVERSES: dict[Transform, Callable[[Floats], Floats]] = {
     "log": np.exp,
     "log10": lambda values: np.power(10.0, values),
@@ -85,10 +86,17 @@ def _axis(flat: Flat, heading: str, one: Meaning) -> Axis:
                 where=f"{flat.where}, line {line}",
                 expected=f"a value of {one.name} in every row",
             )
-    try:
-        values = np.array([float(text) for text in texts])
-    except ValueError:
+    numeric = [_is_number(text) for text in texts]
+    if not any(numeric):
         return Axis(one.name, tuple(texts), cast("AxisKind", one.kind))
+    if not all(numeric):
+        row = numeric.index(False)
+        raise RequestError(
+            f"{texts[row]!r} is no finite number, and other values of {heading} are",
+            where=f"{flat.where}, line {flat.lines[row]}, column {heading}",
+            expected="numbers in every row, or words in every row",
+        )
+    values = np.array([float(text) for text in texts])
     values = _inverse(one.transform, values)
     numbers = tuple(int(v) if float(v).is_integer() else float(v) for v in values)
     return Axis(one.name, numbers, cast("AxisKind", one.kind))
@@ -117,8 +125,15 @@ def _column(
         one.unit,
         errors,
         np.where(there, np.maximum(models, 1), 0),
-        tuple("" if one else "no number in the file" for one in there),
+        tuple(_REASONS[kind] for kind in np.where(there, 0, np.where(np.isinf(values), 1, 2))),
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _numbers(flat: Flat, heading: str) -> Floats:

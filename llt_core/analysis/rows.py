@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any, cast
 
 import numpy as np
@@ -79,8 +78,11 @@ def cells_of(
     names = _distinguished(rows)
     taken: dict[str, dict[Key, _Taken]] = {}
     for row, quantity in zip(rows, names, strict=True):
-        for key in _cells_of(tuple(row.get(f) for f in fields), known):
-            _take(taken.setdefault(quantity, {}).setdefault(key, _Taken()), row)
+        of_quantity = taken.setdefault(quantity, {})
+        for key in _cells_of(tuple([row.get(f) for f in fields]), known):
+            if key not in of_quantity:
+                of_quantity[key] = _Taken()
+            _take(of_quantity[key], row)
     models = {key: _models(taken, key) for key in known}
     places = {key: {model: place for place, model in enumerate(models[key])} for key in known}
     return CellTable(
@@ -98,7 +100,12 @@ def cells_of(
 
 def find_axes(rows: Sequence[Row]) -> list[str]:
     """Return the fields of the composition that tell cells apart, each only if it adds to it."""
-    return apart(rows, [f for f in dict.fromkeys(f for r in rows for f in r) if not _describes(f)])
+    return apart(rows, [field for field in _fields(rows) if not _describes(field)])
+
+
+def _fields(rows: Iterable[Row]) -> list[str]:
+    """Return the names of all columns; rows of one table have few different sets of them."""
+    return list(dict.fromkeys(f for names in dict.fromkeys(map(tuple, rows)) for f in names))
 
 
 def apart(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
@@ -145,8 +152,10 @@ def _cells_of(key: Key, known: Mapping[Key, str]) -> Iterable[Key]:
 def _distinguished(rows: Sequence[Row]) -> list[str]:
     """Return what to call the quantity of each row: with parameters where these differ."""
     settings: dict[str, dict[str, set[Any]]] = {}
-    fields = [f for f in dict.fromkeys(f for row in rows for f in row) if f.startswith("metric.")]
-    for row in rows if fields else ():
+    fields = [field for field in _fields(rows) if field.startswith("metric.")]
+    if not fields:
+        return [str(row["name"]) for row in rows]
+    for row in rows:
         seen = settings.setdefault(str(row["name"]), {})
         for name in fields:
             seen.setdefault(name, set()).add(row.get(name))
@@ -194,7 +203,7 @@ def _model_counts(
 ) -> npt.NDArray[np.int64]:
     """Return how many models each cell has; where rows are means, they say it themselves."""
     counts = {key: len(models[key]) for key in known}
-    for row in rows:
+    for row in rows if "models" in _fields(rows) else ():
         key = tuple(row.get(f) for f in fields)
         if row.get("models") and key in counts:
             counts[key] = int(row["models"])
@@ -210,7 +219,7 @@ def _column(
     values, errors, counts, reasons, samples = [], [], [], [], []
     for key, missing in known.items():
         taken = found.get(key, _Taken())
-        values.append(fmean(v for _, v in taken.samples) if taken.samples else math.nan)
+        values.append(_mean([v for _, v in taken.samples]))
         errors.append(_error(taken))
         counts.append(sum(taken.counts))
         reasons.append("" if taken.samples else ", ".join(dict.fromkeys(taken.lost)) or missing)
@@ -235,15 +244,31 @@ def _error(taken: _Taken) -> float:
     That of a single model or pair is unknown: how sure one measurement is says nothing of how
     much models differ.
     """
-    if any(not read for read, _ in taken.samples):
-        return taken.errors[0] if len(taken.samples) == 1 else math.nan
+    read = [models for models, _ in taken.samples]
+    if () in read:
+        return taken.errors[0] if len(read) == 1 else math.nan
+    if len(set(read)) == len(read) and max(map(len, read), default=0) == 1:
+        return _error_of_mean([value for _, value in taken.samples])
     error = jackknife(taken.samples)
     return math.nan if error is None else error
 
 
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _error_of_mean(values: Sequence[float]) -> float:
+    """Return s/√n, which the jackknife comes to for one value a model; NaN for a single one."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    mean = math.fsum(values) / n
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
 def _constant(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, Any]:
-    fields = dict.fromkeys(f for row in rows for f in row)
-    found = {f: {row.get(f) for row in rows} for f in fields if not _describes(f) and f not in axes}
+    fields = [f for f in _fields(rows) if not _describes(f) and f not in axes]
+    found = {f: {row.get(f) for row in rows} for f in fields}
     return {f: next(iter(v)) for f, v in found.items() if len(v) == 1 and v != {None}}
 
 

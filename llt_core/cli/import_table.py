@@ -29,7 +29,7 @@ from llt_core.store import Store
 def command(
     file: str, assignments: tuple[str, ...], table_name: str | None, store: str | None
 ) -> int:
-    """Keep a table with one row a cell in the store, as if it had been measured here.
+    """Keep a table in the store: one row a cell, or one a measurement as llt export writes it.
 
     Headings such as width, batch_size, test_acc, train_loss_mean, log_trace or mc_train_err are
     known; --map says what others are. A varied field is FIELD:load, FIELD:temperature or
@@ -49,11 +49,11 @@ def command(
 
     path = Path(file)
     table = read_table(path, parse_mapping(assignments))
+    opened = Store(store_root(store))
     called = table_file_name(table_name, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     kinds = {axis.name: axis.kind for axis in table.axes}
     origin = f"imported from {path.name} (SHA-256 {digest[:16]})"
-    opened = Store(store_root(store))
     replaced = called in table_names(opened)
     keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin)
     axes = ", ".join(f"{axis.name} ({len(axis.levels)})" for axis in table.axes)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from llt_core.analysis.flat import Flat, read_flat
-from llt_core.analysis.headings import Meaning
-from llt_core.analysis.rows import NEEDED, cells_of
+from llt_core.analysis.headings import Meaning, meaning
+from llt_core.analysis.rows import NEEDED, cells_of, find_axes
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
@@ -67,7 +67,7 @@ def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTab
     if path.suffix.lower() == ".parquet":
         return _read_parquet(path, said)
     flat = read_csv(path)
-    if said is None and set(NEEDED) <= set(flat.columns):
+    if not said and set(NEEDED) <= set(flat.columns):
         return _long(_typed(flat), path)
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
@@ -178,10 +178,28 @@ def table_names(store: Store) -> list[str]:
 
 
 def as_rows(table: CellTable) -> list[dict[str, Any]]:
-    """Return the long rows of a table with one row a cell: its means, with their errors."""
+    """Return the long rows of a table: its measurements where they are known, else its means."""
     import numpy as np
 
-    return [
+    found = []
+    for column in table.columns.values():
+        for row, samples in enumerate(column.samples):
+            if not any(sample.models for sample in samples):
+                continue
+            where = table.facts | {axis.name: axis.values[row] for axis in table.axes}
+            found += [
+                {
+                    **where,
+                    "seeds": "+".join(map(str, sample.models)),
+                    "name": column.name,
+                    "value": sample.value,
+                    "unit": column.unit,
+                    "status": "ok",
+                    "origin": table.origin,
+                }
+                for sample in samples
+            ]
+    return found + [
         {
             **table.facts,
             **{axis.name: axis.values[row] for axis in table.axes},
@@ -196,6 +214,7 @@ def as_rows(table: CellTable) -> list[dict[str, Any]]:
         }
         for row in range(len(table))
         for column in table.columns.values()
+        if not any(sample.models for sample in column.samples[row])
     ]
 
 
@@ -217,7 +236,7 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
             f"the table cannot be read: {error}", where=str(path), expected="a Parquet file"
         ) from error
     facts = json.loads((table.schema.metadata or {}).get(b"llt", b"{}"))
-    if said is None and set(NEEDED) <= set(table.column_names):
+    if not said and set(NEEDED) <= set(table.column_names):
         return _long(table.to_pylist(), path, facts)
     columns = {
         name: ["" if v is None else str(v) for v in table.column(name).to_pylist()]
@@ -230,15 +249,21 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
 def _long(
     rows: list[dict[str, Any]], path: Path, facts: Mapping[str, Any] | None = None
 ) -> CellTable:
-    kinds = (facts or {}).get("kinds")
+    kinds = (facts or {}).get("kinds") or _known_kinds(rows)
     origin = (facts or {}).get("origin") or next((r["origin"] for r in rows if r.get("origin")), "")
     return cells_of(
         rows,
         path.stem,
-        axes=None if not kinds else list(kinds),
+        axes=list(kinds) or None,
         kinds=kinds,
         origin=str(origin or f"exported: {path.name}"),
     )
+
+
+def _known_kinds(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the varied fields of long rows, each with its kind if it is a well-known one."""
+    known = {field: meaning(field) for field in find_axes(rows)}
+    return {f: one.kind if one and one.role == "axis" else "" for f, one in known.items()}
 
 
 def _typed(flat: Flat) -> list[dict[str, Any]]:

@@ -83,6 +83,8 @@ def test_the_user_says_what_a_column_is():
         ({"width": [2, 4], "trace": [1, "x1"]}, [], "'x1' is no number", "line 3, column trace"),
         ({"width": [2, 2], "trace": [1, 2]}, [], "the same cell: architecture.width=2", "lines 2"),
         ({"width": [2, ""], "trace": [1, 2]}, [], "has no width", "line 3"),
+        ({"width": [2, "x4"], "trace": [1, 2]}, [], "'x4' is no finite number", "line 3, column"),
+        ({"width": [2, "inf"], "trace": [1, 2]}, [], "'inf' is no finite number", "line 3"),
         ({"depths": [2, 3], "trace": [1, 2]}, [], "no column is a varied field", "table.csv"),
         ({"width": [2, 3], "test_acc": [0.5, 0.9]}, [], "reaches 0.9", "table.csv"),
         ({"width": [2, 3], "mc": [1, 2], "mc_train_err": [1, 2]}, [], "both mean", "table.csv"),

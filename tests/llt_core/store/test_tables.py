@@ -96,6 +96,21 @@ def test_what_is_exported_reads_the_same(swept, tmp_path, form):
         np.testing.assert_array_equal(column.values[there], table.column(name).values[order])
 
 
+def test_measurements_of_a_table_are_kept_one_by_one(swept, tmp_path):
+    """Else nobody could draw models again."""
+    _, result = swept
+    write_table(result.to_rows(), tmp_path / "rates.csv", "csv")
+    table = read_table(tmp_path / "rates.csv")
+    assert table.axes[0].kind == "temperature"
+    kept = Store(tmp_path / "store")
+    keep_table(kept, "again", as_rows(table), kinds={table.axes[0].name: ""}, origin="x")
+    again = open_table("again", kept)
+    for name, column in table.columns.items():
+        np.testing.assert_array_equal(again.column(name).values, column.values)
+        np.testing.assert_array_equal(again.column(name).standard_errors, column.standard_errors)
+        assert again.column(name).samples == column.samples
+
+
 def test_kept_tables_come_back_with_their_origin(tmp_path, swept):
     store, result = swept
     rows = result.to_rows()
