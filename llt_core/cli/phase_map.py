@@ -35,9 +35,10 @@ def print_map(found: PhaseMap) -> None:
         style="dim",
         highlight=False,
     )
-    count, inferred = len(found.points), len(found.points) - found.measured
+    count, inferred = len(found.points), len(found.points) - found.measured - found.open
+    undecided = f", {found.open} tried and without a phase (–)" if found.open else ""
     console.print(
-        f"{found.measured} of {count} phases measured, {inferred} inferred, of which "
+        f"{found.measured} of {count} phases measured{undecided}, {inferred} inferred, of which "
         f"{found.expected_wrong:.1f} are expected to be wrong"
         + (f"; {found.stopped}" if found.stopped else ""),
         highlight=False,
@@ -61,6 +62,8 @@ def _levels(found: PhaseMap, field: str) -> list[str]:
 def _mark(point: MapPoint) -> str:
     if point.basis == "measured":
         return f"[bold]{point.phase}[/]"
+    if point.basis == "open":
+        return "–"
     return f"({point.phase}{'?' if point.confidence < UNSURE else ''})"
 
 

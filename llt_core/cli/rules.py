@@ -23,6 +23,14 @@ rule_option = click.option(
 )
 
 
+relative_cka_option = click.option(
+    "--relative-cka",
+    type=click.FloatRange(0, 1),
+    metavar="Q",
+    help="As CKA threshold, this quantile of the flat, connected cells",
+)
+
+
 def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> PhaseRule:
     """Return the default rule with these thresholds changed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -20,6 +21,7 @@ from llt_core.cli.options import (
     set_option,
     take_how,
 )
+from llt_core.cli.rules import relative_cka_option, rule_option, take_rule
 from llt_core.spec import SweepSpec
 from llt_core.spec.run import parse_assignment
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from llt_core.cli.json_lines import JsonLines
     from llt_core.cli.sweep_progress import SweepProgress
     from llt_core.execution import SweepResult
-    from llt_core.sweep.adaptive import Adaptive
 
 
 @click.command("sweep", context_settings={"show_default": True})
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     metavar="X",
     help="With --adaptive: stop once fewer than X points are expected to have a wrong phase",
 )
+@rule_option
+@relative_cka_option
 @all_option
 @dry_run_option
 @click.option(
@@ -80,6 +83,8 @@ def command(
     adaptive: bool,
     budget: float | None,
     stop_below: float | None,
+    thresholds: tuple[str, ...],
+    relative_cka: float | None,
     every: bool,
     dry_run: bool,
     sizes: bool,
@@ -114,7 +119,17 @@ def command(
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
-    how["adaptive"] = _adaptive(adaptive, budget, stop_below, detach)
+    asked: dict[str, Any] = {"--budget": budget, "--stop-below": stop_below}
+    asked |= {"--rule": thresholds or None, "--relative-cka": relative_cka}
+    _check_adaptive(adaptive, asked, detach)
+    if adaptive:
+        from llt_core.sweep.adaptive import Adaptive
+
+        rule = take_rule(thresholds, relative_cka)
+        share = Adaptive.budget if budget is None else budget
+        how["adaptive"] = Adaptive(share, stop_below, rule)
+    else:
+        how["adaptive"] = None
     if json_lines:
         from llt_core.cli.json_lines import JsonLines
 
@@ -122,25 +137,20 @@ def command(
     return _run(spec, how, policy, every, as_json, quiet)
 
 
-def _adaptive(
-    wanted: bool, budget: float | None, stop_below: float | None, detach: bool
-) -> Adaptive | None:
+def _check_adaptive(wanted: bool, asked: Mapping[str, Any], detach: bool) -> None:
+    """Refuse options that only mean something together, or never do."""
     from llt_core.errors import RequestError
 
     if not wanted:
-        for name, value in (("--budget", budget), ("--stop-below", stop_below)):
+        for name, value in asked.items():
             if value is not None:
                 raise RequestError(f"{name} is for adaptive sweeps", next_step="--adaptive")
-        return None
-    if detach:
+    elif detach:
         raise RequestError(
             "an adaptive sweep chooses what to measure by what came out, so it cannot leave",
             where="--detach",
             next_step="leave --detach or --adaptive out",
         )
-    from llt_core.sweep.adaptive import Adaptive
-
-    return Adaptive(stop_below=stop_below) if budget is None else Adaptive(budget, stop_below)
 
 
 def _run(

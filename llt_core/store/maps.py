@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llt_core.errors import LltError
-from llt_core.store.cells import Store, StoreError, write_whole
+from llt_core.store.cells import Store, cannot_write, write_whole
 
 MAP_FORMAT = 1
 
-Basis = Literal["measured", "inferred"]
+Basis = Literal["measured", "inferred", "open"]
+"""``open``: tried, and what was measured tells no phase; its models diverged, say."""
 
 
 class MapPoint(BaseModel):
@@ -24,9 +25,9 @@ class MapPoint(BaseModel):
     Attributes
     ----------
     phase
-        That of the measurement, or the likeliest one.
+        That of the measurement, or the likeliest one; empty if it is ``open``.
     probabilities
-        Of each phase, in the order of ``phases``; 0 and 1 where it is measured.
+        Of each phase, in the order of ``phases``; 0 and 1 where it is measured, 0 if ``open``.
     basis
         Whether the phase was measured or inferred from other points.
     """
@@ -80,7 +81,12 @@ class PhaseMap(BaseModel):
     @property
     def expected_wrong(self) -> float:
         """How many points are expected to carry a wrong phase."""
-        return sum(1 - point.confidence for point in self.points)
+        return sum(1 - point.confidence for point in self.points if point.basis == "inferred")
+
+    @property
+    def open(self) -> int:
+        """How many points were tried and have no phase."""
+        return sum(point.basis == "open" for point in self.points)
 
 
 def remember_map(store: Store, found: PhaseMap) -> None:
@@ -96,12 +102,7 @@ def remember_map(store: Store, found: PhaseMap) -> None:
         path.parent.mkdir(exist_ok=True)
         write_whole(path, found.model_dump_json())
     except OSError as error:
-        raise StoreError(
-            f"cannot write to the store: {error.strerror or error}",
-            where=str(path),
-            expected="a store that can be written",
-            next_step="--store DIR, or set LLT_STORE",
-        ) from error
+        raise cannot_write(path, error) from error
 
 
 def recall_map(store: Store, name: str) -> PhaseMap | None:

@@ -186,7 +186,7 @@ def as_rows(table: CellTable) -> list[dict[str, Any]]:
         for row, samples in enumerate(column.samples):
             if not any(sample.models for sample in samples):
                 continue
-            where = table.facts | {axis.name: axis.values[row] for axis in table.axes}
+            where = {**table.facts, **{axis.name: axis.values[row] for axis in table.axes}}
             found += [
                 {
                     **where,

@@ -31,7 +31,7 @@ from llt_core.errors import LltError, RequestError
 from llt_core.interfaces import Executor
 from llt_core.interfaces.composition import scalar
 from llt_core.store import Record, Store
-from llt_core.store.maps import MapPoint, PhaseMap, recall_map, remember_map
+from llt_core.store.maps import Basis, MapPoint, PhaseMap, recall_map, remember_map
 from llt_core.sweep.engine import Engine
 from llt_core.sweep.look import look
 from llt_core.sweep.plan import Plan, PlannedPoint
@@ -152,15 +152,15 @@ class Adaptive:
     ) -> PhaseMap:
         points = []
         for row, values in enumerate(grid.values):
-            code = int(verdicts.codes[row])
-            measured = bool(seen[row]) and code != UNDETERMINED
-            sure = np.eye(len(PHASES))[code] if measured else likely[row]
+            code, sure, basis = int(verdicts.codes[row]), likely[row], _basis(verdicts, seen, row)
+            if basis != "inferred":
+                sure = np.eye(len(PHASES))[code] * (code != UNDETERMINED)
             points.append(
                 MapPoint(
                     values=values,
-                    phase=PHASES[int(np.argmax(sure))],
+                    phase="" if basis == "open" else PHASES[int(np.argmax(sure))],
                     probabilities=tuple(float(p) for p in sure),
-                    basis="measured" if measured else "inferred",
+                    basis=basis,
                 )
             )
         return PhaseMap(
@@ -226,6 +226,12 @@ class _Grid:
         return {name: mean.value for name, mean in means.items() if mean.value is not None}
 
 
+def _basis(verdicts: Verdicts, seen: Mask, row: int) -> Basis:
+    if not seen[row]:
+        return "inferred"
+    return "open" if verdicts.codes[row] == UNDETERMINED else "measured"
+
+
 def _interrupted(engine: Engine, grid: _Grid) -> PhaseMap | None:
     """Return the map that an earlier run left, if it is one of the same grid."""
     try:
@@ -251,6 +257,6 @@ def part_of(plan: Plan, rows: Sequence[int]) -> Plan:
 def _told(found: PhaseMap, tried: int, chosen: int) -> str:
     sure = f", {found.expected_wrong:.1f} wrong phases expected" if tried else ""
     return (
-        f"{tried} of {len(found.points)} grid points measured{sure}; "
+        f"{tried} of {len(found.points)} grid points tried{sure}; "
         f"next {chosen}, of {found.allowed} that the budget allows"
     )

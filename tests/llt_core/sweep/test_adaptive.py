@@ -6,6 +6,7 @@ import pytest
 
 from llt_core.analysis.phases import PHASES
 from llt_core.cli.main import main
+from llt_core.cli.phase_map import print_map
 from llt_core.errors import LltError, RequestError
 from llt_core.execution import execute
 from llt_core.plugins import Catalogue
@@ -127,6 +128,23 @@ def test_what_tells_phases_apart_must_be_measured(tmp_path):
     with pytest.raises(RequestError, match="a budget of 2"):
         run(tmp_path, Adaptive(budget=2))
     assert not (tmp_path / "cells").exists()
+
+
+def test_points_that_diverge_are_neither_measured_nor_inferred(tmp_path, capsys):
+    axes = {
+        "load": {"field": "architecture.width", "values": [1, 4]},
+        "temperature": {"field": "train.learning_rate", "values": [0.1, 1e30]},
+    }
+    adaptive = Adaptive(budget=1)
+    run(tmp_path, adaptive, axes=axes)
+    bases = {p.values["train.learning_rate"]: p.basis for p in adaptive.found.points}
+    assert bases == {0.1: "measured", 1e30: "open"}
+    assert (adaptive.found.measured, adaptive.found.open) == (2, 2)
+    assert adaptive.found.expected_wrong == 0
+    assert {p.phase for p in adaptive.found.points if p.basis == "open"} == {""}
+    print_map(adaptive.found)
+    said = capsys.readouterr().out
+    assert "2 of 4 phases measured, 2 tried and without a phase (–), 0 inferred" in said
 
 
 def test_a_part_of_a_plan_has_its_points_and_their_cells(tmp_path):
