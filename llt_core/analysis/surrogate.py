@@ -21,6 +21,8 @@ QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
 """What a rule reads, the arguments of :meth:`PhaseRule.codes`."""
 ENOUGH = 4
 """Flat cells from which CKA is learnt from them alone."""
+ALONG = 0.3
+"""Distance, in widths of the grid, that one deviation of the training loss counts as."""
 FARTHEST = 8.0
 """Where bent values end; those of infinities lie here."""
 
@@ -161,12 +163,13 @@ class Surrogate:
     Attributes
     ----------
     places
-        Of all cells, shape (N, d).
+        Of all cells, for each quantity: shape (N, d) for the training loss, and (N, d + 1) for
+        those that follow it.
     cuts
         The thresholds of each quantity on its bent scale.
     """
 
-    places: Floats
+    places: tuple[Floats, ...]
     boxes: Boxes
     bends: tuple[Bend, ...]
     posteriors: tuple[Posterior, ...]
@@ -191,21 +194,27 @@ class Surrogate:
         seen = {name: facts[name][measured] for name in QUANTITIES}
         rule = (rule or PhaseRule()).resolved(seen)
         boxes = Boxes.of(rule)
-        at = places[measured]
         flat = (seen["train_loss"] < rule.train_loss) & (seen["log_trace"] < rule.log_trace)
-        bends, posteriors = [], []
+        bends: list[Bend] = []
+        posteriors: list[Posterior] = []
+        where: list[Floats] = []
         for index, name in enumerate(QUANTITIES):
             known = ~np.isnan(seen[name])
             if name == "cka" and (known & flat).sum() >= ENOUGH:
                 # It jumps where training begins to succeed, and is not asked for beyond.
                 known &= flat
+            if index == 1:
+                # Where training succeeds, all else changes, often at once.
+                followed, _ = posteriors[0].marginal(places)
+                places = np.column_stack([places, 0.5 + ALONG * followed])
+            at = places[measured][known]
             values = seen[name][known]
             bend = Bend.of(values, boxes.cuts[index], logarithm=name == "train_loss")
-            hyper = fit(at[known], bend(values))
             bends.append(bend)
-            posteriors.append(Posterior.given(at[known], bend(values), hyper))
+            where.append(places)
+            posteriors.append(Posterior.given(at, bend(values), fit(at, bend(values))))
         cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
-        return cls(places, boxes, tuple(bends), tuple(posteriors), cuts)
+        return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), cuts)
 
     @property
     def noises(self) -> tuple[float, ...]:
@@ -214,7 +223,7 @@ class Surrogate:
 
     def probabilities(self) -> Floats:
         """Return how likely a measurement of each cell is to show each phase, shape (N, 5)."""
-        both = [posterior.marginal(self.places) for posterior in self.posteriors]
+        both = [p.marginal(at) for p, at in zip(self.posteriors, self.places, strict=True)]
         means, spreads = zip(*both, strict=True)
         noisy = [s + noise for s, noise in zip(spreads, self.noises, strict=True)]
         return self.boxes.probabilities(means, noisy, self.cuts)
