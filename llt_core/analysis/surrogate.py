@@ -1,7 +1,11 @@
 """What unmeasured cells are likely to be: a process for each quantity that the rule reads.
 
 A quantity is bent first (:class:`Bend`), so that its order and its thresholds stay and what is
-far from them weighs little: between a barrier of 20 % and one of 30 % there is no boundary. The
+far from them weighs little: between a barrier of 20 % and one of 30 % there is no boundary.
+
+Where training begins to succeed all else changes, often at once. So the training loss comes
+first, and what its process expects is one more axis for each of the others whose measured values
+it makes more probable. Given that, the
 processes are independent, and a phase is a set of boxes between thresholds; so its probability
 is a sum of products of normal probabilities, exact and without draws.
 """
@@ -14,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llt_core.analysis.phases import PHASES, PhaseRule
-from llt_core.analysis.process import Posterior, fit
+from llt_core.analysis.process import Posterior, scored
 from llt_core.analysis.table import Axis, Floats, Mask
 
 QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
@@ -163,8 +167,7 @@ class Surrogate:
     Attributes
     ----------
     places
-        Of all cells, for each quantity: shape (N, d) for the training loss, and (N, d + 1) for
-        those that follow it.
+        Of all cells, for each quantity: shape (N, d), or (N, d + 1) if it follows the loss.
     cuts
         The thresholds of each quantity on its bent scale.
     """
@@ -198,21 +201,23 @@ class Surrogate:
         bends: list[Bend] = []
         posteriors: list[Posterior] = []
         where: list[Floats] = []
+        ways = [places]
         for index, name in enumerate(QUANTITIES):
             known = ~np.isnan(seen[name])
             if name == "cka" and (known & flat).sum() >= ENOUGH:
                 # It jumps where training begins to succeed, and is not asked for beyond.
                 known &= flat
-            if index == 1:
-                # Where training succeeds, all else changes, often at once.
-                followed, _ = posteriors[0].marginal(places)
-                places = np.column_stack([places, 0.5 + ALONG * followed])
-            at = places[measured][known]
             values = seen[name][known]
             bend = Bend.of(values, boxes.cuts[index], logarithm=name == "train_loss")
+            scores = [scored(at[measured][known], bend(values)) for at in ways]
+            best = min(range(len(ways)), key=lambda way: scores[way][0])
+            at, hyper = ways[best], scores[best][1]
             bends.append(bend)
-            where.append(places)
-            posteriors.append(Posterior.given(at, bend(values), fit(at, bend(values))))
+            where.append(at)
+            posteriors.append(Posterior.given(at[measured][known], bend(values), hyper))
+            if index == 0:
+                followed, _ = posteriors[0].marginal(places)
+                ways.append(np.column_stack([places, 0.5 + ALONG * followed]))
         cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
         return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), cuts)
 
