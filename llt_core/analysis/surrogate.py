@@ -5,9 +5,9 @@ far from them weighs little: between a barrier of 20 % and one of 30 % there is 
 
 Where training begins to succeed all else changes, often at once. So the training loss comes
 first, and what its process expects is one more axis for each of the others whose measured values
-it makes more probable. Given that, the
-processes are independent, and a phase is a set of boxes between thresholds; so its probability
-is a sum of products of normal probabilities, exact and without draws.
+it makes more probable. Given that, the processes are independent, and a phase is a set of boxes
+between thresholds; so its probability is a sum of products of normal probabilities, exact and
+without draws.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
 ENOUGH = 4
 """Flat cells from which CKA is learnt from them alone."""
 ALONG = 0.3
-"""Distance, in widths of the grid, that one deviation of the training loss counts as."""
+"""Distance, in widths of the grid, that one deviation of the bent training loss counts as."""
 FARTHEST = 8.0
 """Where bent values end; those of infinities lie here."""
 
@@ -201,7 +201,7 @@ class Surrogate:
         bends: list[Bend] = []
         posteriors: list[Posterior] = []
         where: list[Floats] = []
-        ways = [places]
+        ways = [places]  # the second: along the training loss too
         for index, name in enumerate(QUANTITIES):
             known = ~np.isnan(seen[name])
             if name == "cka" and (known & flat).sum() >= ENOUGH:
