@@ -121,7 +121,10 @@ class _LookAhead:
 
     @classmethod
     def over(cls, surrogate: Surrogate, cells: Indices) -> _LookAhead:
-        both = [posterior.joint(surrogate.places[cells]) for posterior in surrogate.posteriors]
+        both = [
+            posterior.joint(places[cells])
+            for posterior, places in zip(surrogate.posteriors, surrogate.places, strict=True)
+        ]
         means, covariances = zip(*both, strict=True)
         return cls(surrogate, list(means), list(covariances), np.ones(len(cells), dtype=bool))
 

@@ -117,7 +117,12 @@ def objective(
 
 
 def fit(places: Floats, values: Floats) -> Hyper:
-    """Return lengths, size and noise of the highest posterior density near the priors' means.
+    """Return lengths, size and noise of the highest posterior density near the priors' means."""
+    return scored(places, values)[1]
+
+
+def scored(places: Floats, values: Floats) -> tuple[float, Hyper]:
+    """Return what :func:`fit` finds, behind the objective there: of two places, less is better.
 
     Parameters
     ----------
@@ -133,7 +138,7 @@ def fit(places: Floats, values: Floats) -> Hyper:
         places, values = places[chosen], values[chosen]
     centre, width = prior(places.shape[1])
     if not len(values):
-        return Hyper.of(centre)
+        return 0.0, Hyper.of(centre)
     squares = np.square(places.T[:, :, None] - places.T[:, None, :])
     found = minimize(
         objective,
@@ -144,7 +149,7 @@ def fit(places: Floats, values: Floats) -> Hyper:
         bounds=list(zip(centre - 4 * width, centre + 4 * width, strict=True)),
         options={"maxiter": 40, "ftol": 1e-5},
     )
-    return Hyper.of(found.x)
+    return float(found.fun), Hyper.of(found.x)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
 """What unmeasured cells are likely to be: a process for each quantity that the rule reads.
 
 A quantity is bent first (:class:`Bend`), so that its order and its thresholds stay and what is
-far from them weighs little: between a barrier of 20 % and one of 30 % there is no boundary. The
-processes are independent, and a phase is a set of boxes between thresholds; so its probability
-is a sum of products of normal probabilities, exact and without draws.
+far from them weighs little: between a barrier of 20 % and one of 30 % there is no boundary.
+
+Where training begins to succeed all else changes, often at once. So the training loss comes
+first, and what its process expects is one more axis for each of the others whose measured values
+it makes more probable. Given that, the processes are independent, and a phase is a set of boxes
+between thresholds; so its probability is a sum of products of normal probabilities, exact and
+without draws.
 """
 
 from __future__ import annotations
@@ -14,13 +18,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llt_core.analysis.phases import PHASES, PhaseRule
-from llt_core.analysis.process import Posterior, fit
+from llt_core.analysis.process import Posterior, scored
 from llt_core.analysis.table import Axis, Floats, Mask
 
 QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
 """What a rule reads, the arguments of :meth:`PhaseRule.codes`."""
 ENOUGH = 4
 """Flat cells from which CKA is learnt from them alone."""
+ALONG = 0.3
+"""Distance, in widths of the grid, that one deviation of the bent training loss counts as."""
 FARTHEST = 8.0
 """Where bent values end; those of infinities lie here."""
 
@@ -161,12 +167,12 @@ class Surrogate:
     Attributes
     ----------
     places
-        Of all cells, shape (N, d).
+        Of all cells, for each quantity: shape (N, d), or (N, d + 1) if it follows the loss.
     cuts
         The thresholds of each quantity on its bent scale.
     """
 
-    places: Floats
+    places: tuple[Floats, ...]
     boxes: Boxes
     bends: tuple[Bend, ...]
     posteriors: tuple[Posterior, ...]
@@ -191,9 +197,11 @@ class Surrogate:
         seen = {name: facts[name][measured] for name in QUANTITIES}
         rule = (rule or PhaseRule()).resolved(seen)
         boxes = Boxes.of(rule)
-        at = places[measured]
         flat = (seen["train_loss"] < rule.train_loss) & (seen["log_trace"] < rule.log_trace)
-        bends, posteriors = [], []
+        bends: list[Bend] = []
+        posteriors: list[Posterior] = []
+        where: list[Floats] = []
+        ways = [places]  # the second: along the training loss too
         for index, name in enumerate(QUANTITIES):
             known = ~np.isnan(seen[name])
             if name == "cka" and (known & flat).sum() >= ENOUGH:
@@ -201,11 +209,17 @@ class Surrogate:
                 known &= flat
             values = seen[name][known]
             bend = Bend.of(values, boxes.cuts[index], logarithm=name == "train_loss")
-            hyper = fit(at[known], bend(values))
+            scores = [scored(at[measured][known], bend(values)) for at in ways]
+            best = min(range(len(ways)), key=lambda way: scores[way][0])
+            at, hyper = ways[best], scores[best][1]
             bends.append(bend)
-            posteriors.append(Posterior.given(at[known], bend(values), hyper))
+            where.append(at)
+            posteriors.append(Posterior.given(at[measured][known], bend(values), hyper))
+            if index == 0:
+                followed, _ = posteriors[0].marginal(places)
+                ways.append(np.column_stack([places, 0.5 + ALONG * followed]))
         cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
-        return cls(places, boxes, tuple(bends), tuple(posteriors), cuts)
+        return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), cuts)
 
     @property
     def noises(self) -> tuple[float, ...]:
@@ -214,7 +228,7 @@ class Surrogate:
 
     def probabilities(self) -> Floats:
         """Return how likely a measurement of each cell is to show each phase, shape (N, 5)."""
-        both = [posterior.marginal(self.places) for posterior in self.posteriors]
+        both = [p.marginal(at) for p, at in zip(self.posteriors, self.places, strict=True)]
         means, spreads = zip(*both, strict=True)
         noisy = [s + noise for s, noise in zip(spreads, self.noises, strict=True)]
         return self.boxes.probabilities(means, noisy, self.cuts)

@@ -18,7 +18,7 @@ PUBLISHED = {
     "lr_decay": ("train_loss_mean", "trace_mean", "cka_softmax_mean"),
     "constant_lr": ("train_loss", "log_trace", "cka_softmax"),
 }
-REACHED = {"lr_decay": (0.89, 0.945, 0.968), "constant_lr": (0.94, 0.968, 0.986)}
+REACHED = {"lr_decay": (0.91, 0.95, 0.975), "constant_lr": (0.95, 0.97, 0.98)}
 FLOOR = {"lr_decay": (0.88, 0.93, 0.955), "constant_lr": (0.93, 0.96, 0.98)}
 """What five starts reach with room to spare; ``test_published_tables`` has all 20."""
 BUDGETS = (0.2, 0.3, 0.4)
@@ -84,7 +84,7 @@ def test_adaptive_beats_both_on_maps_nobody_has_seen():
 def test_grids_of_any_shape(shape):
     found = simulate(phase_map("plain", shape, seed=7), starts=1, designs=["adaptive"])
     shares = found.outcomes[0].shares[0]
-    assert (np.diff(shares) >= -0.05).all()
+    assert (np.diff(shares) >= -max(0.05, 1.01 / np.prod(shape))).all()
     assert shares[-1] >= (0.3 if shape == (3,) else 0.7)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from llt_core.analysis import Axis, PhaseRule
 from llt_core.analysis.design import spread
+from llt_core.analysis.process import Posterior, fit
 from llt_core.analysis.simulate import Grid
 from llt_core.analysis.surrogate import Bend, Boxes, Surrogate, unit_cube
 from llt_core.testing.phase_maps import FAMILIES, phase_map
@@ -105,3 +106,37 @@ def test_one_measured_cell_and_three_cells_are_enough():
     measured[spread(grid.places, 1, np.random.default_rng(0))] = True
     surrogate = Surrogate.given(grid.places, grid.facts, measured, grid.rule)
     assert surrogate.probabilities().sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def steps(jump, seed=0):
+    """Return how far off, with the loss known everywhere and the trace at few cells, the trace is.
+
+    The first number is that of the surrogate, the second that of a process over the axes alone.
+    """
+    places = np.stack(np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)), -1).reshape(-1, 2)
+    low = places @ np.array([1.0, 0.6]) > 0.8  # a step oblique to the axes
+    noise = 0.05 * np.random.default_rng(seed).standard_normal((4, 81))
+    truth = np.where(low, 4.0, 8.0) if jump else 6 + np.sin(3 * places[:, 0])
+    few = spread(places, 15, np.random.default_rng(seed))
+    facts = {
+        "train_loss": np.exp(np.where(low, -6.0, -0.5) + noise[0]),
+        "log_trace": np.where(np.isin(np.arange(81), few), truth + noise[1], np.nan),
+        "connectivity": noise[2],
+        "cka": 0.7 + noise[3],
+    }
+    surrogate = Surrogate.given(places, facts, np.ones(81, dtype=bool))
+    bend = surrogate.bends[1]
+    bent = bend(facts["log_trace"][few])
+    alone = Posterior.given(places[few], bent, fit(places[few], bent)).marginal(places)[0]
+    mine = surrogate.posteriors[1].marginal(surrogate.places[1])[0]
+    return tuple(float(np.sqrt(np.mean((mean - bend(truth)) ** 2))) for mean in (mine, alone))
+
+
+def test_a_quantity_that_jumps_where_the_loss_does_follows_it():
+    followed, alone = np.mean([steps(True, seed) for seed in range(5)], axis=0)
+    assert followed < 0.7 * alone
+
+
+def test_a_loss_that_tells_nothing_does_no_harm():
+    followed, alone = np.mean([steps(False, seed) for seed in range(5)], axis=0)
+    assert followed < 1.2 * alone
