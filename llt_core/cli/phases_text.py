@@ -86,8 +86,9 @@ def _print_inferred(console: Console, facts: Mapping[str, Any]) -> None:
         return
     each = ", ".join(f"{count} in {phase}" for phase, count in inferred["counts"].items())
     console.print(
-        f"Inferred, not measured: {inferred['cells']} further cells; {each}. Mean probability to "
-        f"be right {inferred['mean_probability']:.2f}; in none of the numbers above and below"
+        f"Inferred, not measured: {inferred['cells']} further "
+        f"cell{'s' if inferred['cells'] != 1 else ''}: {each}; right with a mean probability of "
+        f"{inferred['mean_probability']:.2f}. Claims and correlations leave them out"
     )
     held = {name: value for name, value in facts["rule"].items() if name in inferred["rule"]}
     if any(value != inferred["rule"][name] for name, value in held.items()):
