@@ -8,17 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llt_core.analysis.coefficients import spearman
 from llt_core.analysis.descent import Peak, peaks
 from llt_core.analysis.intervals import mean_interval, welch_interval
 from llt_core.analysis.matching import closest_pairs
 from llt_core.analysis.phases import PHASES, Phase, Verdicts
 from llt_core.analysis.statistics import Correlation, Estimate, compare, converged
-from llt_core.analysis.table import Axis, CellTable
+from llt_core.analysis.table import Axis, CellTable, Mask
 from llt_core.analysis.transitions import transitions
 
 Outcome = Literal["holds", "does not hold", "cannot be said"]
 FEWEST_PAIRS = 3
 FEWEST_CELLS = 5
+COMMON = 0.8
+"""Share of the cells with CKA that a column must have too, to be compared with it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def check_claims(
         descents = {axis.name: peaks(table, axis) for axis in table.axes}
     return [
         accuracy_order(table, verdicts, level),
-        best_predictor(table, correlations, converged_at, level),
+        best_predictor(table, correlations, converged_at, level, verdicts.rule.train_loss),
         matched_curvature(table, verdicts, caliper, level),
         *(
             hessian_jump(table, axis, verdicts.rule.train_loss)
@@ -94,7 +97,8 @@ def check_claims(
 def accuracy_order(table: CellTable, verdicts: Verdicts, level: float = 0.95) -> Claim:
     """Check that mean accuracies order I < {II, III} < IV-A < IV-B.
 
-    The means decide; the smallest gap is given with its interval (Welch 1947).
+    All ordered pairs of phases are compared, so an empty phase between two hides nothing. The
+    means decide; the smallest gap is given with its interval (Welch 1947).
     """
     name, statement = "accuracy_order", "Mean test accuracy orders I < {II, III} < IV-A < IV-B"
     if "test_accuracy" not in table:
@@ -106,10 +110,8 @@ def accuracy_order(table: CellTable, verdicts: Verdicts, level: float = 0.95) ->
     }
     means = {phase: float(values.mean()) for phase, values in held.items() if values.size}
     steps: list[tuple[Phase, Phase]] = [
-        ("I", "II"),
-        ("I", "III"),
-        ("II", "IV-A"),
-        ("III", "IV-A"),
+        *(("I", phase) for phase in PHASES[1:]),
+        *((low, high) for low in PHASES[1:3] for high in PHASES[3:]),
         ("IV-A", "IV-B"),
     ]
     gaps = {pair: means[pair[1]] - means[pair[0]] for pair in steps if set(pair) <= set(means)}
@@ -140,11 +142,14 @@ def best_predictor(
     correlations: Sequence[Correlation],
     converged_at: float = 99.0,
     level: float = 0.95,
+    loss_below: float | None = None,
 ) -> Claim:
     """Check that CKA has the largest Spearman correlation among converged cells.
 
-    Columns that look at the test set are no predictors. All columns called ``cka…`` count as
-    CKA. The difference to the next column has a bootstrap interval over cells.
+    Columns that look at the test set are no predictors. CKA is the column ``cka``; where
+    there is none, the best of those called ``cka…``, and it is named. It is compared with each
+    column over the cells that have both, at least 80 % of its own (and 5). The difference to
+    the next column has a bootstrap interval over these cells.
     """
     name = "best_predictor"
     statement = "CKA predicts test accuracy best among converged cells (Spearman)"
@@ -154,33 +159,63 @@ def best_predictor(
         if c.predictor and c.n >= FEWEST_CELLS and np.isfinite(c.spearman.value)
     ]
     similar = [c for c in known if c.column.startswith("cka")]
-    others = [c for c in known if not c.column.startswith("cka")]
-    if not similar or not others:
-        return _unknown(name, statement, _why_no_predictor(table, correlations, converged_at))
-    ours, next_best = (
-        max(group, key=lambda c: abs(c.spearman.value)) for group in (similar, others)
-    )
-    rho, other = ours.spearman.value, next_best.spearman.value
+    exact = [c for c in similar if c.column == "cka"]
+    among = converged(table, converged_at, loss_below)
+    if not similar:
+        why = _why_no_predictor(table, correlations, converged_at, loss_below)
+        return _unknown(name, statement, why)
+    ours = exact[0] if exact else max(similar, key=lambda c: abs(c.spearman.value))
+    if not exact:
+        statement = statement.replace("CKA", f"CKA ({ours.column})")
+    met = _against(table, ours, [c.column for c in known if c not in similar], among)
+    if not met:
+        why = _why_no_predictor(table, correlations, converged_at, loss_below)
+        return _unknown(name, statement, why)
+    next_best = min(met, key=lambda other: abs(met[other][0]) - abs(met[other][1]))
+    rho, other, n = met[next_best]
     wins = abs(rho) > abs(other)
-    among = converged(table, converged_at)
-    difference = compare(table, ours.column, next_best.column, among, level=level)
+    difference = compare(table, ours.column, next_best, among, level=level)
     number = (
-        f"ρ {rho:+.3f} {_ends((ours.spearman.low, ours.spearman.high))}, "
-        f"{'next' if wins else 'behind'} {next_best.column} {other:+.3f}; n = {ours.n}"
+        f"ρ {ours.spearman.value:+.3f} {_ends((ours.spearman.low, ours.spearman.high))} "
+        f"(n = {ours.n}); {'next' if wins else 'behind'} {next_best}: {other:+.3f} against "
+        f"{rho:+.3f} on the {n} cells with both"
     )
     details = {
         "column": ours.column,
-        "spearman": rho,
+        "spearman": ours.spearman.value,
         "n": ours.n,
-        "other": next_best.column,
+        "other": next_best,
         "other_spearman": other,
+        "common_spearman": rho,
+        "common_n": n,
         "difference": _estimate(difference),
     }
     sure = difference.low > 0 or difference.high < 0
     why = f"|ρ| differs by {difference.value:+.3f} {_ends((difference.low, difference.high))}" + (
         "" if sure else ", which could be chance"
     )
+    if "train_accuracy" not in table and loss_below is not None:
+        why += f"; converged: training loss below {loss_below:g}, for want of train accuracies"
     return Claim(name, statement, "holds" if wins else "does not hold", number, why, details)
+
+
+def _against(
+    table: CellTable, ours: Correlation, others: Sequence[str], among: Mask
+) -> dict[str, tuple[float, float, int]]:
+    """Return ρ of our column, ρ of another, and n, over the cells that have both."""
+    x, y = (table.columns[name].values for name in (ours.column, "test_accuracy"))
+    found = {}
+    for name in others:
+        z = table.columns[name].values
+        both = np.flatnonzero(among & np.isfinite(x) & np.isfinite(z) & np.isfinite(y))
+        both = both[np.lexsort((x[both], z[both], y[both]))]  # so that the order changes nothing
+        n = both.size
+        if n < max(FEWEST_CELLS, COMMON * ours.n):
+            continue
+        pair = spearman(x[both], y[both]), spearman(z[both], y[both])
+        if np.isfinite(pair).all():
+            found[name] = (*pair, n)
+    return found
 
 
 def matched_curvature(
@@ -254,7 +289,8 @@ def hessian_jump(table: CellTable, axis: Axis, train_loss: float) -> Claim:
     number = f"median distance {median:.2f} steps; within one step on {near} of {len(found)} lines"
     why = (
         f"loss crossing {train_loss:g} against the steepest change of the log trace; "
-        f"by chance {expected:.1f} steps"
+        f"by chance {expected:.1f} steps. "
+        "A step leads from one cell with both numbers to the next on its line"
     )
     details = {"median": median, "by_chance": expected, "within_one": near, "lines": len(found)}
     verdict: Outcome = "holds" if median <= 1 and 2 * median < expected else "does not hold"
@@ -310,14 +346,20 @@ def _estimate(estimate: Estimate) -> dict[str, float]:
 
 
 def _why_no_predictor(
-    table: CellTable, correlations: Sequence[Correlation], converged_at: float
+    table: CellTable,
+    correlations: Sequence[Correlation],
+    converged_at: float,
+    loss_below: float | None,
 ) -> str:
-    for column in ("test_accuracy", "train_accuracy"):
+    by_loss = "train_accuracy" not in table and loss_below is not None and "train_loss" in table
+    for column in ("test_accuracy", *(() if by_loss else ("train_accuracy",))):
         if column not in table:
             return f"no {column} in the table"
     if not any(name.startswith("cka") for name in table.columns):
         return "no cka in the table"
-    count = int(converged(table, converged_at).sum())
+    count = int(converged(table, converged_at, loss_below).sum())
+    if count < FEWEST_CELLS and by_loss:
+        return f"{count} cells have a training loss below {loss_below:g} (no train_accuracy)"
     if count < FEWEST_CELLS:
         return f"{count} cells have a train accuracy of {converged_at:g} % or more"
     return "no cka, or nothing to compare it with, that varies among converged cells"

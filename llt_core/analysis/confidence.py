@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llt_core.analysis.phases import PHASES, PhaseRule, facts_of
-from llt_core.analysis.table import CellTable, Column, Floats
+from llt_core.analysis.table import CellTable, Column, Floats, Sample
 
 DRAWS = 200
 
@@ -26,7 +26,10 @@ def phase_probabilities(
     of a normal number (of a log-normal one for the Hessian trace), independent of other columns.
 
     A row of NaN means that nobody knows: a value the rule needs has neither samples of two
-    models nor a standard error. A missing value is no unknown one: it makes the cell
+    models nor a standard error, or is one of pairs and the cell has fewer than three models: of
+    two, every draw with a pair is the cell itself. Passing draws over makes the answer one given
+    that a draw has a pair; of three models, 24 of 27 draws do.
+    A missing value is no unknown one: it makes the cell
     undetermined, as far as the rule asks for it. A relative threshold is taken as the number
     that it means for the table as measured.
 
@@ -41,11 +44,29 @@ def phase_probabilities(
     possible = np.ones(len(table), dtype=np.bool_)
     for name in columns.values():
         column = table.columns[name]
-        measured = np.array([len(samples) > 0 for samples in column.samples], dtype=np.bool_)
+        measured = np.array([_named(samples) for samples in column.samples], dtype=np.bool_)
         possible &= measured | np.isfinite(column.standard_errors) | ~np.isfinite(column.values)
+    possible &= ~_too_few_for_pairs(table, list(columns.values()))
     if possible.any():
         result[possible] = _probabilities(table.select(possible), rule, draws, seed)
     return result
+
+
+def _named(samples: Sequence[Sample]) -> bool:
+    """Return whether it is known which models the samples of a cell are of."""
+    return any(len(sample.models) > 0 for sample in samples)
+
+
+def _too_few_for_pairs(table: CellTable, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which cells have values of pairs, of fewer than three models; shape (N,)."""
+    models: list[set[int]] = [set() for _ in range(len(table))]
+    paired = np.zeros(len(table), dtype=np.bool_)
+    for name in columns:
+        for row, samples in enumerate(table.columns[name].samples):
+            for sample in samples:
+                models[row].update(sample.models)
+                paired[row] |= len(sample.models) > 1
+    return paired & np.array([len(held) < 3 for held in models], dtype=np.bool_)
 
 
 def _probabilities(table: CellTable, rule: PhaseRule, draws: int, seed: int) -> Floats:
@@ -105,7 +126,9 @@ class ModelDraws:
         for name in columns:
             for row, samples in enumerate(table.columns[name].samples):
                 for sample in samples:
-                    self._models[row] = max(self._models[row], *(m + 1 for m in sample.models))
+                    self._models[row] = max(
+                        (int(self._models[row]), *(m + 1 for m in sample.models))
+                    )
         order = self._rng.permuted(np.tile(np.arange(draws), (rows, 1)), axis=1)
         self._order: npt.NDArray[np.intp] = order.astype(np.intp)
         self._pools = {
@@ -148,7 +171,7 @@ class ModelDraws:
         groups: dict[tuple[int, tuple[tuple[int, ...], ...]], list[int]] = {}
         for row, samples in enumerate(column.samples):
             k = int(self._models[row])
-            if len(samples) > 0 and k > 1:
+            if _named(samples) and k > 1:
                 groups.setdefault((k, tuple(s.models for s in samples)), []).append(row)
         return groups
 

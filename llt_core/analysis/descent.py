@@ -66,7 +66,7 @@ class Peak:
 
     @property
     def distance(self) -> float:
-        """How many steps of the axis lie between the peak and the jump of the Hessian."""
+        """How many steps, between cells with a test accuracy, to the jump of the Hessian."""
         return abs(self.place - self.hessian_place)
 
 
@@ -103,7 +103,7 @@ def peaks(
         noise = _noise(accuracy.standard_errors[rows], accuracy.n[rows].astype(np.float64))
         if noise is not None:
             peak = replace(peak, p=_chance(peak.height, *noise))
-        found.append(_beside(peak, line, trace))
+        found.append(_beside(peak, line, known, trace))
     return _decided(found, level, relative_height)
 
 
@@ -169,7 +169,7 @@ def _chance(height: float, noise: Floats, freedom: Floats) -> float:
     return float(min(1.0, max(falling, rising)))
 
 
-def _beside(peak: Peak, line: Line, trace: Floats | None) -> Peak:
+def _beside(peak: Peak, line: Line, own: Line, trace: Floats | None) -> Peak:
     """Put the jump of the Hessian beside a peak, its place counted on the peak's own line."""
     if trace is None:
         return peak
@@ -178,10 +178,9 @@ def _beside(peak: Peak, line: Line, trace: Floats | None) -> Peak:
     if np.isnan(place):
         return peak
     at = between(measured, place)
-    # Counted in cells of the whole line.
-    return replace(
-        peak, hessian_at=at, hessian_place=float(np.interp(at, line.at, range(len(line.at))))
-    )
+    # Counted in the cells that the peak's place is counted in.
+    where = np.interp(at, own.at, np.arange(len(own.at)), left=np.nan, right=np.nan)
+    return replace(peak, hessian_at=at, hessian_place=float(where))
 
 
 def _decided(found: Sequence[Peak], level: float, relative_height: float) -> list[Peak]:

@@ -6,6 +6,7 @@ fixed load.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,22 @@ from llt_core.analysis.table import Axis, CellTable, Column, Floats, Mask
 
 Among = Literal["all", "converged"]
 TARGET = "test_accuracy"
+_HELD_OUT = frozenset(("test", "te", "val", "valid", "validation", "eval", "heldout"))
+_TRAINED = frozenset(("train", "tr", "training"))
+_OF_OUTPUTS = (
+    "agreement",
+    "disagreement",
+    "js_divergence",
+    "logit_cosine",
+    "prediction_churn",
+    "calibration_error",
+    "expected_calibration_error",
+    "brier",
+    "negative_log_likelihood",
+    "bleu",
+    "ensemble_",
+)
+"""Beginnings of names of metrics that read the test set by default."""
 FEWEST = 4
 """Cells from which a correlation is worth a number."""
 
@@ -76,6 +93,7 @@ def correlate(
     *,
     given: Axis | None = None,
     converged_at: float = 99.0,
+    loss_below: float | None = None,
     draws: int = 400,
     seed: int = 0,
     level: float = 0.95,
@@ -102,8 +120,8 @@ def correlate(
     table
         With a column ``test_accuracy``; without one the list is empty.
     among
-        ``converged``: cells with a train accuracy of at least ``converged_at`` percent. A table
-        without train accuracies has none.
+        ``converged``: cells with a train accuracy of at least ``converged_at`` percent. In a
+        table without train accuracies: with a training loss below ``loss_below``, if given.
     given
         The axis to hold fixed; None: the first that is tagged as load.
     draws
@@ -118,7 +136,8 @@ def correlate(
     """
     if TARGET not in table:
         return []
-    chosen = np.ones(len(table), np.bool_) if among == "all" else converged(table, converged_at)
+    everywhere = np.ones(len(table), np.bool_)
+    chosen = everywhere if among == "all" else converged(table, converged_at, loss_below)
     axis = table.of_kind("load") if given is None else given
     groups = None if axis is None else level_numbers(axis)
     correlator = _Correlator(table, among, _in_order(table, chosen), groups, draws, seed, level)
@@ -135,20 +154,33 @@ def _in_order(table: CellTable, chosen: Mask) -> Rows:
     return order[chosen[order]]
 
 
-def converged(table: CellTable, at: float = 99.0) -> Mask:
-    """Return which cells have a train accuracy of at least ``at`` percent, shape (N,)."""
+def converged(table: CellTable, at: float = 99.0, loss_below: float | None = None) -> Mask:
+    """Return which cells have a train accuracy of at least ``at`` percent, shape (N,).
+
+    In a table without train accuracies: a training loss below ``loss_below``, if that is given.
+    """
     if "train_accuracy" not in table:
-        return np.zeros(len(table), dtype=np.bool_)
+        if loss_below is None or "train_loss" not in table:
+            return np.zeros(len(table), dtype=np.bool_)
+        return table.columns["train_loss"].values < loss_below
     return table.columns["train_accuracy"].values >= at
 
 
 def is_predictor(name: str) -> bool:
-    """Whether a column is computed without the test set.
+    """Whether a column is computed without held-out examples, going by its name.
+
+    What compares outputs reads the test set unless its name says ``train``.
 
     >>> is_predictor("cka"), is_predictor("mode_connectivity_test_error")
     (True, False)
+    >>> is_predictor("agreement"), is_predictor("agreement_train")
+    (False, True)
     """
-    return "test" not in name.split("_") and not name.startswith("ensemble_")
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    if not _HELD_OUT.isdisjoint(words):
+        return False
+    plain = "_".join(words)
+    return not _TRAINED.isdisjoint(words) or not plain.startswith(_OF_OUTPUTS)
 
 
 def transform_of(column: Column) -> Literal["log", ""]:

@@ -39,15 +39,19 @@ class Transition:
 
     @property
     def distance(self) -> float:
-        """Steps of the axis between the two."""
+        """Steps between the two, from one cell with both numbers to the next."""
         return abs(self.loss_place - self.hessian_place)
 
 
 def transitions(table: CellTable, axis: Axis, train_loss: float) -> list[Transition]:
     """Find both on each line of at least four cells that has both.
 
-    The table needs the columns ``train_loss`` and ``hessian_trace``.
+    The table needs the columns ``train_loss`` and ``hessian_trace``. Steps are counted between
+    cells that have both numbers; a level of the axis that a line lacks is no step. No loss crosses
+    a threshold of zero or less.
     """
+    if not train_loss > 0:
+        return []
     log_loss, log_trace = (logarithms(table, name) for name in ("train_loss", "hessian_trace"))
     found = []
     for whole in lines_along(table, axis):

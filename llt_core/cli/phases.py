@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -76,10 +77,11 @@ def command(
         raise RequestError("--fit with thresholds of your own", expected="one of them")
     root = store_root(store)
     opened = Store(root, create=False) if root.is_dir() else None
-    table = open_table(_only(opened) if source is None else source, opened)
+    source = _only(opened) if source is None else source
+    table = open_table(source, opened)
     if not len(table):
         raise RequestError(f"the table {table.name} has no cells", expected="at least one row")
-    rows = len(table)
+    rows, whole = len(table), table
     if condition is not None:
         from llt_core.analysis.where import where
 
@@ -87,6 +89,8 @@ def command(
         if not len(table):
             raise RequestError(f"no cell of {table.name} is left", where=f"--where {condition!r}")
     facts = {"rows": rows, "where": condition, **_facts(table, rule, fit, converged)}
+    sweep = opened is not None and whole.name == source and not Path(source).is_file()
+    facts["inferred"] = _inferred(opened, whole, condition) if opened and sweep else None
     if as_json:
         print(json.dumps(_finite(facts), indent=1))
     else:
@@ -149,7 +153,8 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
             }
         )
     probabilities = phase_probabilities(table, verdicts.rule)
-    found = {among: correlate(table, among, converged_at=converged_at)
+    edge = verdicts.rule.train_loss
+    found = {among: correlate(table, among, converged_at=converged_at, loss_below=edge)
              for among in ("all", "converged")}  # fmt: skip
     descents = {axis.name: peaks(table, axis) for axis in table.axes}
     claims = check_claims(
@@ -169,7 +174,8 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
         "undetermined": _grouped(verdicts.reasons, verdicts.codes.tolist()),
         "claims": [asdict(claim) for claim in claims],
         "converged_at": converged_at,
-        "converged": int(converged(table, converged_at).sum()),
+        "converged": int(converged(table, converged_at, edge).sum()),
+        "converged_by": next((c for c in ("train_accuracy", "train_loss") if c in table), None),
         "correlations": {among: [asdict(c) for c in held] for among, held in found.items()},
         "double_descent": {
             axis: [asdict(peak) | {"hessian_distance": peak.distance} for peak in held]
@@ -188,6 +194,34 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
                 zip(verdicts.phases, verdicts.reasons, probabilities.tolist(), strict=True)
             )
         ],
+    }
+
+
+def _inferred(store: Store, table: CellTable, condition: str | None) -> dict[str, Any] | None:
+    """Return what an adaptive sweep says of the cells that were not measured; None without one."""
+    from collections import Counter
+
+    import numpy as np
+
+    from llt_core.analysis.where import where
+    from llt_core.report.page.inferred import InferredMap, joined
+    from llt_core.store.maps import recall_map
+    from llt_core.store.sweeps import names
+
+    found = recall_map(store, table.name) if table.name in names(store) else None
+    if found is None:
+        return None
+    inferred = InferredMap.of(found, table)
+    longer, marked = joined(table, inferred)
+    chosen = np.ones(len(longer), np.bool_) if condition is None else where(longer, condition)
+    places = [place for row, place in marked.items() if chosen[row]]
+    counts = Counter(inferred.phases[place] or "undetermined" for place in places)
+    sure = inferred.confidence[places]
+    return {
+        "cells": len(places),
+        "counts": dict(sorted(counts.items())),
+        "mean_probability": float(sure.mean()) if len(places) else None,
+        "rule": found.rule,
     }
 
 

@@ -28,6 +28,7 @@ def print_phases(facts: Mapping[str, Any]) -> None:
     console.print(escape(_rule(facts)), style="dim")
     _print_fit(console, facts["fit"])
     _print_counts(console, facts)
+    _print_inferred(console, facts)
     _print_claims(console, facts["claims"])
     _print_correlations(console, facts)
     _print_descent(console, facts["double_descent"])
@@ -79,6 +80,21 @@ def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
         console.print(f"  and {more} more reasons: --json has all", style="dim")
 
 
+def _print_inferred(console: Console, facts: Mapping[str, Any]) -> None:
+    inferred = facts["inferred"]
+    if not inferred or not inferred["cells"]:
+        return
+    each = ", ".join(f"{count} in {phase}" for phase, count in inferred["counts"].items())
+    console.print(
+        f"Inferred, not measured: {inferred['cells']} further "
+        f"cell{'s' if inferred['cells'] != 1 else ''}: {each}; right with a mean probability of "
+        f"{inferred['mean_probability']:.2f}. Claims and correlations leave them out"
+    )
+    held = {name: value for name, value in facts["rule"].items() if name in inferred["rule"]}
+    if any(value != inferred["rule"][name] for name, value in held.items()):
+        console.print("  by the thresholds of the sweep, not by those above", style="yellow")
+
+
 def _print_claims(console: Console, claims: list[Mapping[str, Any]]) -> None:
     console.print("\n[bold]Claims[/]")
     for claim in claims:
@@ -95,7 +111,10 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
             continue
         cells = "all cells"
         if among == "converged":
-            cells = f"{facts['converged']} converged (train accuracy ≥ {facts['converged_at']:g} %)"
+            by = f"train accuracy ≥ {facts['converged_at']:g} %"
+            if facts["converged_by"] == "train_loss":
+                by = f"train loss < {facts['rule']['train_loss']:.4g}, for want of train accuracies"
+            cells = f"{facts['converged']} converged ({by})"
         console.print(f"\n[bold]Correlation with test accuracy[/], {cells}")
         ordered = sorted(found, key=lambda c: (not c["predictor"], -_size(c["spearman"]["value"])))
         rows = [
@@ -110,7 +129,7 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
             for c in ordered
         ]
         columns = ("column", "n", "r", "ρ [95 %]", "τ", "ρ at load")
-        console.print(fitted(console, columns, rows, right=("n",), whole=columns))
+        console.print(fitted(console, columns, rows, right=("n",), whole=columns[1:]))
         notes = ["r Pearson, ρ Spearman, τ Kendall; ρ at load: within levels of the load axis"]
         notes += ["† of the natural logarithm"] * any(c["transform"] for c in found)
         notes += ["* looks at the test set: no predictor"] * any(not c["predictor"] for c in found)
@@ -148,14 +167,14 @@ def _print_descent(console: Console, descents: Mapping[str, list[Mapping[str, An
 
 def _print_certainty(console: Console, rows: list[Mapping[str, Any]]) -> None:
     known = [
-        row["probabilities"][row["phase"] or "undetermined"] for row in rows if row["probabilities"]
+        row["probabilities"][row["phase"]] for row in rows if row["probabilities"] and row["phase"]
     ]
     if not known:
         return
     sure = sum(p >= 0.95 for p in known)
     console.print(
-        f"\nWith other models of the same kind, {sure} of {len(known)} cells keep their phase "
-        "with a probability of 95 % or more"
+        f"\nWith other models of the same kind, {sure} of {len(known)} cells with a phase "
+        "keep it with a probability of 95 % or more"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from llt_core.analysis import CellTable, classify
+from llt_core.analysis import Axis, CellTable, Column, classify
 from llt_core.analysis.claims import accuracy_order, best_predictor, check_claims, matched_curvature
 from llt_core.analysis.intervals import mean_interval, welch_interval
 from llt_core.analysis.matching import closest_pairs
@@ -54,6 +54,8 @@ def checked(table):
         (([10], [20], [20], [40], [30]), "does not hold", "mean of IV-A"),
         (([10], [20], [20], [40], []), "cannot be said", "no cells in IV-B; the phases"),
         (([10], [5], [], [40], []), "does not hold", "mean of I"),
+        (([50], [], [], [40], []), "does not hold", "mean of I is not below that of IV-A"),
+        (([10], [60], [], [], [50]), "does not hold", "mean of II is not below that of IV-B"),
         (([10], [], [], [], []), "cannot be said", "fewer than two"),
         (([], [], [], [], []), "cannot be said", "fewer than two"),
     ],
@@ -89,7 +91,11 @@ def test_the_best_predictor():
     lost = claim(cka=noisy, l2_distance=-accuracy)
     assert lost.verdict == "does not hold"
     assert lost.details["difference"]["value"] < 0
-    assert claim(cka_logits=accuracy, cka=noisy, l2_distance=noisy).verdict == "holds"
+    # The column cka is CKA; another stands in only where it is missing, and is named.
+    assert claim(cka_logits=accuracy, cka=-noisy, l2_distance=accuracy).verdict == "does not hold"
+    other = claim(cka_logits=accuracy, l2_distance=noisy)
+    assert other.verdict == "holds"
+    assert "CKA (cka_logits)" in other.statement
     assert claim(l2_distance=noisy).explanation == "no cka in the table"
     assert claim(cka=accuracy).verdict == "cannot be said"
     held["train_accuracy"] = np.r_[np.full(3, 100.0), np.full(7, 90.0)]
@@ -217,3 +223,47 @@ def test_small_tables_are_answered(rows):
     assert set(checked(CellTable("nothing", (), {}))) == {
         "accuracy_order", "best_predictor", "matched_curvature"
     }  # fmt: skip
+
+
+def test_columns_are_compared_with_cka_on_the_same_cells():
+    accuracy = np.arange(20.0)
+    cka = accuracy.copy()
+    cka[[0, 19]] = cka[[19, 0]]  # two cells make CKA worse
+    few, most = np.full(20, np.nan), accuracy.copy()
+    few[1:7] = accuracy[1:7]  # perfect, on too few cells
+    most[[0, 19]] = np.nan  # perfect, on the cells where CKA is perfect too
+    most[[9, 10]] = most[[10, 9]]
+    held = {"test_accuracy": accuracy, "train_accuracy": np.full(20, 100.0), "cka": cka}
+    table = by_hand(**held, few=few, most=most)
+    claim = best_predictor(table, correlate(table, "converged"))
+    assert claim.verdict == "holds"
+    assert claim.details["other"] == "most"
+    assert (claim.details["n"], claim.details["common_n"]) == (20, 18)
+    assert claim.details["common_spearman"] == pytest.approx(1.0)
+    assert "n = 20" in claim.number
+    assert "18 cells with both" in claim.number
+
+
+def test_without_train_accuracies_the_training_loss_says_what_is_converged():
+    accuracy = np.arange(10.0)
+    loss = np.where(accuracy >= 4, 0.01, 1.0)
+    table = by_hand(test_accuracy=accuracy, train_loss=loss, cka=accuracy, l2_distance=-loss)
+    assert all(c.n == 0 for c in correlate(table, "converged"))
+    found = correlate(table, "converged", loss_below=0.05)
+    assert {c.n for c in found} == {6}
+    noisy = by_hand(
+        test_accuracy=accuracy, train_loss=loss, cka=accuracy, l2_distance=-(accuracy % 3)
+    )
+    claim = best_predictor(noisy, correlate(noisy, "converged", loss_below=0.05), loss_below=0.05)
+    assert claim.verdict == "holds"
+    assert "training loss below 0.05" in claim.explanation
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("threshold", [0.0, -1.0])
+def test_no_loss_crosses_zero(threshold):
+    columns = {"train_loss": np.geomspace(1, 0.01, 6), "hessian_trace": np.geomspace(1, 9, 6)}
+    held = {name: Column(name, values) for name, values in columns.items()}
+    table = CellTable("t", (Axis("width", tuple(range(6))),), held)
+    assert len(transitions(table, table.axes[0], 0.05)) == 1
+    assert transitions(table, table.axes[0], threshold) == []

@@ -142,3 +142,32 @@ def test_cells_are_independent_draws():
     values, _ = ModelDraws(twice, ["train_loss"], 2000, 0).values(twice.columns["train_loss"])
     assert abs(np.corrcoef(values)[0, 1]) < 0.1
     assert values[0].std() == pytest.approx(np.std(LOSS) / np.sqrt(3), rel=0.05)
+
+
+def test_two_models_say_nothing_of_pairs():
+    def of(models):
+        pairs = itertools.combinations(range(models), 2)
+        samples = (tuple(Sample(pair, -0.2) for pair in pairs),)
+        singles = (tuple(Sample((m,), 0.02) for m in range(models)),)
+        columns = (
+            Column("train_loss", np.array([0.02]), samples=singles),
+            Column("hessian_trace", np.array([0.02]), samples=singles),
+            Column("mode_connectivity", np.array([-0.2]), samples=samples),
+            Column("cka", np.array([0.7]), samples=samples),
+        )
+        return CellTable("t", (Axis("w", (1,)),), {c.name: c for c in columns})
+
+    assert np.isnan(phase_probabilities(of(2))).all()
+    assert np.isfinite(phase_probabilities(of(3))).all()
+
+
+def test_means_alone_are_no_samples():
+    columns = [
+        Column(name, np.array([value]), samples=((Sample((), value),),))
+        for name, value in (
+            ("train_loss", 0.02), ("hessian_trace", 200.0),
+            ("mode_connectivity", -0.2), ("cka", 0.7),
+        )
+    ]  # fmt: skip
+    table = CellTable("t", (Axis("w", (1,)),), {c.name: c for c in columns})
+    assert np.isnan(phase_probabilities(table)).all()

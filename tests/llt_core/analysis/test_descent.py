@@ -141,3 +141,14 @@ def test_lines_differ_in_one_axis_alone():
     assert second.rows.tolist() == [3, 4]
     # Two cells at one place: no line says what happens along it.
     assert list(lines_along(replace(table, axes=table.axes[:1]), table.axes[0])) == []
+
+
+def test_the_jump_is_counted_in_the_cells_of_the_peak():
+    accuracy = np.array([50.0, 60, np.nan, np.nan, 40, 70, 80])
+    trace = np.array([1.0, 1, 1, 1, 1, 100, 100])
+    held = {"test_accuracy": accuracy, "hessian_trace": trace}
+    columns = {name: Column(name, values) for name, values in held.items()}
+    table = CellTable("t", (Axis("width", tuple(range(7))),), columns)
+    (peak,) = peaks(table, table.axes[0])
+    assert (peak.at, peak.hessian_at) == (4, 4.5)
+    assert peak.distance == 0.5  # two cells without an accuracy are no steps

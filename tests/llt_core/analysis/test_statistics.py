@@ -163,3 +163,15 @@ def test_nothing_depends_on_the_order_of_rows():
         assert correlate(shuffled(table)[0], among) == correlate(table, among)
     other = replace(table, axes=table.axes[::-1])
     assert correlate(other) == correlate(table)
+
+
+def test_what_reads_held_out_examples_is_no_predictor():
+    held_out = (
+        "agreement", "js_divergence", "logit_cosine", "prediction_churn", "calibration_error",
+        "calibration_error_adaptive", "bleu", "bleu_length_ratio", "ensemble_accuracy", "val_loss",
+        "valid_accuracy", "curve_te_err_min", "brier_score", "expected_calibration_error",
+        "negative_log_likelihood", "linear_connectivity_test_loss", "mode_connectivity_test_error",
+    )  # fmt: skip
+    assert [name for name in held_out if statistics.is_predictor(name)] == []
+    kept = ("cka", "cka_logits", "train_accuracy", "l2_distance", "curve_tr_err_min", "value_norm")
+    assert [name for name in kept if not statistics.is_predictor(name)] == []

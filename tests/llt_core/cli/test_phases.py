@@ -152,3 +152,54 @@ def test_ten_thousand_cells(capsys):
     facts = asked(capsys, write(tables["grid"](10_000)))
     assert facts["cells"] == 10_000
     assert len(facts["correlations"]["all"]) >= 7
+
+
+def test_a_kept_table_of_means(capsys, tmp_path):
+    from llt_core.store import Store
+    from llt_core.store.tables import as_rows, keep_table, open_table
+
+    with open("means.csv", "w") as file:
+        file.write("width,train_loss,hessian_trace,mode_connectivity,cka,test_accuracy\n")
+        file.writelines(f"{w},0.0{w},100,-0.5,0.{w},9{w}\n" for w in range(1, 7))
+    table = open_table("means.csv")
+    kinds = {axis.name: axis.kind for axis in table.axes}
+    keep_table(Store(tmp_path / "store"), "means", as_rows(table), kinds=kinds, origin="a file")
+    facts = asked(capsys, "means")
+    assert sum(phase["cells"] for phase in facts["phases"]) == 6
+    assert all(row["probabilities"] is None for row in facts["by_cell"])
+    assert facts["converged_by"] == "train_loss"
+    assert facts["converged"] == 4
+    assert facts["inferred"] is None
+    assert main(["phases", "means"]) == 0
+    assert "4 converged (train loss < 0.05" in capsys.readouterr().out
+
+
+def test_long_names_leave_numbers_whole(capsys):
+    rows = range(12)
+    name = "mode_connectivity_of_a_very_long_measured_quantity_with_a_name_beyond_reason"
+    with open("long.csv", "w") as file:
+        file.write(f"width,test_accuracy,train_accuracy,{name}\n")
+        file.writelines(f"{w + 1},{90 - w},100,{-w % 5}\n" for w in rows)
+    assert main(["phases", "long.csv"]) == 0
+    facts_text = capsys.readouterr().out
+    facts = asked(capsys, "long.csv")
+    assert max(map(len, facts_text.splitlines())) <= 80
+    assert "…" not in facts_text
+    found = next(c for c in facts["correlations"]["all"] if c["column"] == name)["spearman"]
+    line = next(x for x in facts_text.splitlines() if f"{found['value']:+.3f}" in x)
+    assert f"[{found['low']:.2f}, {found['high']:.2f}]" in line
+    assert "  12 " in line or " 12 " in line
+
+
+def test_cells_without_a_phase_keep_none(capsys):
+    from rich.console import Console
+
+    from llt_core.cli.phases_text import _print_certainty
+
+    sure = {"IV-A": 1.0, "undetermined": 0.0}
+    rows = [
+        {"phase": "IV-A", "probabilities": sure},
+        {"phase": None, "probabilities": {"IV-A": 0.0, "undetermined": 1.0}},
+    ]
+    _print_certainty(Console(width=200), rows)
+    assert "1 of 1 cells with a phase" in capsys.readouterr().out
