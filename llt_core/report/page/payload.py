@@ -13,6 +13,7 @@ import numpy as np
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
 from llt_core.analysis.table import Floats
+from llt_core.report.captions import imported, origin
 from llt_core.report.page.details import Details, split_curves
 from llt_core.report.page.findings import TARGETS, findings
 from llt_core.report.page.inferred import InferredMap, joined, summary
@@ -57,7 +58,8 @@ def payload(
         "name": table.name,
         "title": title or table.name,
         "origin": table.origin,
-        "imported": table.origin != "llt",
+        "measured": origin(table),
+        "imported": imported(table),
         "rows": len(table),
         "axes": [_axis(axis) for axis in table.axes],
         "columns": [_column(c) | {"main": c.name in main} for c in table.columns.values()],
@@ -155,7 +157,8 @@ def _compare(table: CellTable, other: CellTable) -> dict[str, Any]:
     return {
         "name": other.name,
         "origin": other.origin,
-        "imported": other.origin != "llt",
+        "measured": origin(other),
+        "imported": imported(other),
         "rows": len(other),
         "shared": int(there.sum()),
         "there": [int(held) for held in there],
