@@ -92,18 +92,14 @@ def command(
     rule = take_rule(thresholds)
     if found is not None and not thresholds:
         rule = PhaseRule.model_validate(found.rule)
-    title = sweep.title if sweep is not None else ""
-    inferred = found is not None and found.rule == rule.model_dump()
-    if found is not None and not inferred:
-        title = f"{title} (inferred phases left out: they hold for other thresholds)"
     page = build_page(
         cells,
         rule=rule,
         probabilities=phase_probabilities(cells, rule),
         compare=other,
-        inferred=InferredMap.of(found, cells) if found is not None and inferred else None,
+        inferred=None if found is None else InferredMap.of(found, cells),
         details=details,
-        title=title,
+        title=sweep.title if sweep is not None else "",
     )
     with written_whole(path, "page") as file:
         file.write_text(page, encoding="utf-8")

@@ -693,3 +693,44 @@ def test_a_title_is_not_the_name(open_page, make_table):
     page = open_page(build_page(table, title="Width against batch size")).page
     assert page.title() == page.inner_text("h1") == "Width against batch size"
     assert page.inner_text("#origin") == "Measured by llt, sweep grid-1."
+
+
+def test_limits_of_flat_cells_cannot_cross(open_page, make_table):
+    opened = open_page(build_page(make_table()))
+    opened.set_threshold("poorly_connected", 50)
+    rule = opened.page.evaluate("() => state.rule")
+    assert rule["poorly_connected"] == rule["unconverged"] < 50
+    assert "cannot lie above" in opened.page.inner_text('[data-threshold="poorly_connected"]')
+
+
+def test_a_gain_of_traces_is_one_of_logarithms(open_page, make_table):
+    table = make_table(missing=0)
+    opened = open_page(build_page(table, compare=make_table(seed=1, missing=0, name="old")))
+    opened.page.select_option("#metric", "hessian_trace")
+    opened.settle()
+    found = opened.page.evaluate(
+        "() => Array.from(differences(), (v) => Number.isNaN(v) ? null : v)"
+    )
+    with np.errstate(invalid="ignore"):
+        a, b = (
+            np.log(make_table(seed=seed, missing=0).column("hessian_trace").values)
+            for seed in (0, 1)
+        )
+    expected = a - b
+    np.testing.assert_allclose(np.array(found, dtype=float), expected, rtol=1e-9, atol=1e-9)
+    assert opened.page.inner_text("#gain-title").startswith("Gain in ln ")
+
+
+def test_no_boundary_beside_an_undetermined_cell(open_page, make_table):
+    table = make_table(wide=2, high=1, missing=0)
+    cka = replace(table.column("cka"), values=np.array([0.5, np.nan]))
+    loss = replace(table.column("train_loss"), values=np.array([1.0, np.nan]))
+    trace = replace(table.column("hessian_trace"), values=np.array([1.0, np.nan]))
+    known = {**table.columns, "cka": cka, "train_loss": loss, "hessian_trace": trace}
+    known["mode_connectivity"] = replace(
+        table.column("mode_connectivity"), values=np.array([-9.0, -9.0])
+    )
+    opened = open_page(build_page(replace(table, columns=known)))
+    assert opened.page.evaluate("() => Array.from(state.codes)") == [0, -1]
+    drawn = opened.page.locator("#phase-canvas .boundaries path.over").first
+    assert not drawn.get_attribute("d")
