@@ -118,7 +118,9 @@ def gain_figure(
     """
     plane = Plane.of(source.table, x, y)
     facts, column = metric_facts(name), source.table.column(name)
-    rows = np.array(match_rows(source.table, other.table), dtype=np.intp)
+    rows = np.array(
+        match_rows(source.table, other.table, (plane.x.axis.name, plane.y.axis.name)), dtype=np.intp
+    )
     others = facts.shown(other.table.column(name).values)[rows]
     gain = plane.spread(facts.shown(column.values) - np.where(rows >= 0, others, np.nan))
     both = int(np.isfinite(gain).sum())

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from llt_core.analysis import Axis, CellTable
 from llt_core.errors import RequestError
 
 
-def match_rows(table: CellTable, other: CellTable) -> list[int]:
+def match_rows(table: CellTable, other: CellTable, always: Collection[str] = ()) -> list[int]:
     """Return for each row the row of ``other`` at the same place, −1 where there is none.
 
     Axes are the same if their names are, or if one name is the end of the other, that is clear
     in both tables, and load and temperature agree. An axis that only one table has must not vary
     there: else nobody could say which of its cells is meant.
+
+    Parameters
+    ----------
+    always
+        Axes of ``table`` whose values must be equal even if they vary in neither.
 
     Raises
     ------
@@ -36,7 +42,9 @@ def match_rows(table: CellTable, other: CellTable) -> list[int]:
             expected="two tables over the same axes",
         )
     # What is constant in both may differ: that is what is compared.
-    varied_pairs = [p for p in pairs if any(len(axis.levels) > 1 for axis in p)] or pairs
+    varied_pairs = [
+        p for p in pairs if p[0].name in always or any(len(axis.levels) > 1 for axis in p)
+    ] or pairs
     shared = [axis.name for axis, _ in varied_pairs]
     places = _places([axis for _, axis in varied_pairs], len(other))
     if len(set(places)) < len(places):

@@ -30,6 +30,7 @@ function thresholdRow(name, description) {
     note.hidden = held === value;
     note.textContent = "The limit for phase III cannot lie above that for phase II: set to it.";
     setRule({ [name]: held });
+    if (held !== value) field.value = general(held, 6);
   };
   const range = el("input", { type: "range", id: `slider-${name}`, min: 0, max: STEPS, step: 1, "aria-label": `${text} (slider)`,
     oninput: () => change(Number(general(axis.back(Number(range.value)), 3))) });

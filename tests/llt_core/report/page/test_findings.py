@@ -72,7 +72,6 @@ def test_an_incomplete_grid_is_said(make_table):
 
 
 def test_two_and_three_are_not_pooled():
-    rule = PhaseRule()
     columns = {
         "train_loss": np.array([1.0, 1.0, 0.0, 0.0]),
         "hessian_trace": np.array([1.0] * 4),
@@ -83,6 +82,6 @@ def test_two_and_three_are_not_pooled():
     table = CellTable(
         "t", (Axis("width", (1, 2, 3, 4)),), {n: Column(n, v) for n, v in columns.items()}
     )
-    text = {one["heading"]: one["text"] for one in findings(table, classify(table, rule))}
+    text = {one["heading"]: one["text"] for one in findings(table, classify(table))}
     # Together II and III have 75, between I and IV-A; but II alone is above IV-A.
     assert "does not rise" in text["Phases"]
