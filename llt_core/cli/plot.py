@@ -147,6 +147,7 @@ def _plot_table(
 ) -> int:
     try:
         from llt_core.report.choose import save_view
+        from llt_core.report.naming import safe_stem
     except ModuleNotFoundError as error:
         raise _without_matplotlib(error) from error
     from llt_core.report.pictures import check_ending
@@ -155,7 +156,7 @@ def _plot_table(
     condition = views["condition"]
     wish = _wish(views, lambda name: _source(name, opened, condition))
     source = _source(sweep, opened, condition)
-    stem = f"{Path(source.table.name).name}-{wish.name}"
+    stem = safe_stem(f"{Path(source.table.name).name}-{wish.name}")
     path = _path(output, f"{stem}.png", force, f"llt plot --sweep {sweep}")
     check_ending(path)
     save_view(source, wish, opened, path)

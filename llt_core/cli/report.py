@@ -68,6 +68,7 @@ def command(
     """
     from llt_core.analysis import PhaseRule
     from llt_core.analysis.confidence import phase_probabilities
+    from llt_core.report.naming import safe_stem
     from llt_core.report.page import InferredMap, build_page
     from llt_core.store.maps import recall_map
     from llt_core.store.output import written_whole
@@ -76,7 +77,7 @@ def command(
     opened = _store(store)
     cells = open_table(table, opened)
     other = None if compare is None else open_table(compare, opened)
-    path = Path(output or f"{_stem(cells.name)}-report.html")
+    path = Path(output or f"{safe_stem(cells.name)}-report.html")
     if path.exists() and not force:
         raise RequestError(
             f"{path} is there already",
@@ -160,12 +161,3 @@ def _print_facts(table: CellTable, path: Path, other: CellTable | None, rule: Ph
         "compared_with": None if other is None else other.name,
     }
     print(json.dumps(facts, indent=1))
-
-
-def _stem(name: str) -> str:
-    """Return a name that every file system takes.
-
-    >>> _stem("a/b c.csv")
-    'a-b-c.csv'
-    """
-    return "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in name) or "table"

@@ -53,9 +53,18 @@ def origin(table: CellTable) -> str:
     'imported: file grid.csv'
     """
     said = table.origin
-    if said == "llt" or said.startswith("llt "):
+    if not imported(table):
         return f"measured by {said}"
     return said if said.startswith("imported") else f"imported: {said or 'origin not known'}"
+
+
+def imported(table: CellTable) -> bool:
+    """Whether the numbers were not measured here.
+
+    >>> imported(CellTable("t", (), {}, origin="llt (data files that are not the published ones)"))
+    False
+    """
+    return table.origin != "llt" and not table.origin.startswith("llt ")
 
 
 def missing(table: CellTable, column: Column) -> str:

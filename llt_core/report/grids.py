@@ -12,6 +12,7 @@ from llt_core.analysis import Axis, CellTable
 from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
 from llt_core.report.display import AxisFacts, axis_facts
+from llt_core.spec.sweep import short_fields
 
 MOST_PLACES = 1_000_000
 """A plane of more places than this is no grid: hardly two of its cells share a value."""
@@ -181,7 +182,8 @@ def _by_fitness(table: CellTable, kind: str) -> list[Axis]:
 def _crowded(
     table: CellTable, first: int, second: int, drawn: tuple[Axis, Axis | None]
 ) -> RequestError:
-    place = ", ".join(f"{a.name.split('.')[-1]}={a.values[first]}" for a in drawn if a is not None)
+    short = short_fields(axis.name for axis in table.axes)
+    place = ", ".join(f"{short[a.name]}={a.values[first]}" for a in drawn if a is not None)
     others = [axis for axis in table.axes if all(axis is not a for a in drawn)]
     differing = [a for a in others if a.values[first] != a.values[second]]
     if not differing:
@@ -190,12 +192,13 @@ def _crowded(
             expected="one row for each pair of values",
         )
     axis = differing[0]
+    # A condition takes last names and whole ones, nothing between.
+    name = axis.name if "." in short[axis.name] else short[axis.name]
     known = ", ".join(str(level) for level in axis.levels[:8])
     return RequestError(
         f"several cells of {table.name} are in one place: {place}",
         expected=f"one value of {axis.name}; it has {known}",
-        next_step=f'--where "{axis.name.split(".")[-1]} == {axis.levels[0]!r}", '
-        "or another --x or --y",
+        next_step=f'--where "{name} == {axis.levels[0]!r}", or another --x or --y',
     )
 
 

@@ -67,8 +67,10 @@ def draw_cells(
     frame_axes(axes, plane, frame)
     x, y = plane.x.edges, plane.y.edges
     if not np.isfinite(values).all():
-        behind = Rectangle((x[0], y[0]), x[-1] - x[0], y[-1] - y[0], zorder=0.5, **HATCHED)
-        axes.add_patch(behind)
+        # Only under missing cells: faint ones let through what is behind them.
+        for i, j in np.argwhere(~np.isfinite(values)):
+            wide, high = x[j + 1] - x[j], y[i + 1] - y[i]
+            axes.add_patch(Rectangle((x[j], y[i]), wide, high, zorder=0.5, **HATCHED))
     return axes.pcolormesh(
         x,
         y,

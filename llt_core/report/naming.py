@@ -46,3 +46,12 @@ def _called(part: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def safe_stem(name: str) -> str:
+    """Return a name that every file system takes.
+
+    >>> safe_stem("a/b c.csv")
+    'a-b-c.csv'
+    """
+    return "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in name) or "table"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from llt_core.analysis import CellTable, PhaseRule
-from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source, counted, missing, rule_in_words
 from llt_core.report.colours import Colours
 from llt_core.report.display import metric_facts
 from llt_core.report.grids import Plane
 from llt_core.report.maps import Frame, add_bar, draw_cells, draw_metric, missing_entry
+from llt_core.report.page.matching import match_rows
 from llt_core.report.phase_maps import PhaseView, draw_phases
 from llt_core.report.sheets import sheet
 
@@ -109,19 +108,21 @@ def gain_figure(
 ) -> Drawing:
     """Draw by how much a quantity is larger than in another table, cell by cell (figure 13).
 
-    Cells are the same where both values of the plane are. Of Hessian quantities the logarithms
+    Cells are the same where the values of all varied axes are. Of Hessian quantities the logarithms
     are subtracted, so that the gain is that of a ratio.
 
     Raises
     ------
     RequestError
-        The tables have no cell in common with a value in both.
+        The tables are not over the same axes, or have no cell in common with a value in both.
     """
-    plane, beneath = Plane.of(source.table, x, y), Plane.of(other.table, x, y)
+    plane = Plane.of(source.table, x, y)
     facts, column = metric_facts(name), source.table.column(name)
-    values = plane.spread(facts.shown(column.values))
-    others = beneath.spread(facts.shown(other.table.column(name).values))
-    gain = values - _moved(others, beneath, plane)
+    rows = np.array(
+        match_rows(source.table, other.table, (plane.x.axis.name, plane.y.axis.name)), dtype=np.intp
+    )
+    others = facts.shown(other.table.column(name).values)[rows]
+    gain = plane.spread(facts.shown(column.values) - np.where(rows >= 0, others, np.nan))
     both = int(np.isfinite(gain).sum())
     if not both:
         raise RequestError(
@@ -150,23 +151,6 @@ def gain_figure(
 def _holes(mesh: QuadMesh) -> bool:
     """Whether some cell of a mesh has no value."""
     return bool(np.ma.is_masked(mesh.get_array()))
-
-
-def _moved(values: Floats, there: Plane, here: Plane) -> Floats:
-    """Return the values of one plane in the places of another; NaN where it has no such cell."""
-    result = np.full(here.rows.shape, np.nan)
-    lines = {_key(level): place for place, level in enumerate(there.y.levels)}
-    columns = {_key(level): place for place, level in enumerate(there.x.levels)}
-    for i, up in enumerate(here.y.levels):
-        for j, across in enumerate(here.x.levels):
-            if _key(up) in lines and _key(across) in columns:
-                result[i, j] = values[lines[_key(up)], columns[_key(across)]]
-    return result
-
-
-def _key(level: Any) -> Any:
-    """Return what makes two values the same: numbers by ten digits."""
-    return f"{level:.10g}" if isinstance(level, int | float) else level
 
 
 def _how(name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Verdicts
 from llt_core.analysis.coefficients import spearman_of_pairs
+from llt_core.analysis.statistics import is_predictor
 from llt_core.analysis.table import Mask
 from llt_core.report.page.words import axis_title, main_columns, title_of
 
@@ -19,9 +20,9 @@ FEWEST = 5
 """Cells that a correlation needs at least."""
 WEAK = 0.3
 """A rank correlation below this, either way, is said to be no good."""
+_RANKS = {"I": 0, "II": 1, "III": 1, "IV-A": 2, "IV-B": 3}
+"""Where Yang et al. (2021) find the phases by accuracy; II and III are not compared."""
 _LOW_IS_GOOD = ("test_loss",)
-_OUTCOMES = ("accuracy", "test_", "bleu", "curve")
-"""Columns with this in their name are results, or read the test set: no predictors of it."""
 
 
 def findings(table: CellTable, verdicts: Verdicts) -> list[dict[str, str]]:
@@ -68,18 +69,20 @@ def _phases(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
 
 
 def _order(table: CellTable, verdicts: Verdicts, target: str) -> str:
-    """Return whether mean accuracy rises from I over II and III together to IV-A and IV-B."""
+    """Return whether mean accuracy orders I < II, III < IV-A < IV-B, every pair of them."""
     values = table.column(target).values
-    groups = {"I": (0,), "II and III": (1, 2), "IV-A": (3,), "IV-B": (4,)}
     means = {}
-    for name, codes in groups.items():
-        held = values[np.isin(verdicts.codes, codes) & np.isfinite(values)]
+    for code, name in enumerate(PHASES):
+        held = values[(verdicts.codes == code) & np.isfinite(values)]
         if held.size:
             means[name] = float(held.mean())
     if len(means) < 2:
         return ""
     row = ", ".join(f"{mean:.1f} in {name}" for name, mean in means.items())
-    ordered = list(means.values()) == sorted(means.values())
+    pairs = [(low, high) for low in means for high in means if _RANKS[low] < _RANKS[high]]
+    if not pairs:
+        return ""
+    ordered = all(means[low] < means[high] for low, high in pairs)
     words = "rises in the order" if ordered else "does not rise in the order"
     return f"Mean test accuracy (percent) {words} of Yang et al. (2021): {row}."
 
@@ -111,7 +114,7 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
     found = {}
     for name in main_columns(list(table.columns)):
         column = table.column(name)
-        if name == target or any(word in name for word in _OUTCOMES):
+        if name == target or not is_predictor(name):
             continue
         rho, n = spearman_of_pairs(column.values[mask], goal[mask], FEWEST)
         if np.isfinite(rho):

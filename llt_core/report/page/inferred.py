@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from llt_core.analysis import PHASES, Axis, CellTable, Column, Phase
+from llt_core.analysis import PHASES, Axis, CellTable, Column, Phase, PhaseRule
 from llt_core.analysis.table import Floats
 from llt_core.interfaces.composition import scalar
 from llt_core.store.maps import PhaseMap
 
+OTHER_RULE = "Inferred phases are left out: they were concluded with other thresholds."
 REASON = "not measured: the phase is inferred from other cells"
 
 
@@ -27,11 +28,14 @@ class InferredMap:
         The phase of each, shape (M,); None where even that cannot be said.
     confidence
         Probability that the phase is right, shape (M,), 0 to 1; NaN where nobody says.
+    rule
+        The thresholds that the phases were concluded with; None where nobody says.
     """
 
     axes: tuple[Axis, ...]
     phases: tuple[Phase | None, ...]
     confidence: Floats = field(default_factory=lambda: np.empty(0))
+    rule: PhaseRule | None = None
 
     def __post_init__(self) -> None:
         count = len(self.phases)
@@ -53,7 +57,12 @@ class InferredMap:
             axes,
             tuple(phases.get(point.phase) for point in points),
             np.array([point.confidence for point in points], dtype=np.float64),
+            PhaseRule.model_validate(found.rule),
         )
+
+    def holds_for(self, rule: PhaseRule) -> bool:
+        """Whether the phases were concluded with these thresholds, as far as is known."""
+        return self.rule is None or self.rule == rule
 
 
 def joined(table: CellTable, inferred: InferredMap) -> tuple[CellTable, dict[int, int]]:

@@ -13,11 +13,13 @@ import numpy as np
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
 from llt_core.analysis.table import Floats
+from llt_core.report.captions import imported, origin
 from llt_core.report.page.details import Details, split_curves
 from llt_core.report.page.findings import TARGETS, findings
-from llt_core.report.page.inferred import InferredMap, joined, summary
+from llt_core.report.page.inferred import OTHER_RULE, InferredMap, joined, summary
 from llt_core.report.page.matching import match_rows
 from llt_core.report.page.words import axis_title, column_facts, main_columns, phase_facts
+from llt_core.spec.sweep import short_fields
 from llt_core.version import __version__
 
 PAYLOAD_FORMAT = 1
@@ -41,12 +43,18 @@ def payload(
     rule = rule or PhaseRule()
     table, details = split_curves(_with_axis(table), details or Details())
     measured, marked = table, dict[int, int]()
+    left_out = inferred is not None and not inferred.holds_for(rule)
+    if left_out:
+        inferred = None
     if inferred is not None:
         table, marked = joined(table, inferred)
         measured = table.select(~np.isin(np.arange(len(table)), list(marked)))
     said = findings(measured, classify(measured, rule))
+    if left_out:
+        said.append({"heading": "Inferred", "text": OTHER_RULE})
     if inferred is not None:
         said.append({"heading": "Inferred", "text": summary(inferred, marked)})
+    short = short_fields(axis.name for axis in table.axes)
     main = main_columns(list(table.columns))
     figures, names = _without_names(details.figures)
     target = next((name for name in TARGETS if name in table), None)
@@ -57,9 +65,10 @@ def payload(
         "name": table.name,
         "title": title or table.name,
         "origin": table.origin,
-        "imported": table.origin != "llt",
+        "measured": origin(table),
+        "imported": imported(table),
         "rows": len(table),
-        "axes": [_axis(axis) for axis in table.axes],
+        "axes": [_axis(axis, short[axis.name]) for axis in table.axes],
         "columns": [_column(c) | {"main": c.name in main} for c in table.columns.values()],
         "models": _same_or_all(table.models.tolist()),
         "target": target,
@@ -86,13 +95,13 @@ def _with_axis(table: CellTable) -> CellTable:
     return replace(table, axes=(Axis("row", tuple(range(1, len(table) + 1))),))
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: Axis, short: str) -> dict[str, Any]:
     levels = axis.levels
     places = {level: number for number, level in enumerate(levels)}
     numeric = bool(levels) and all(isinstance(_plain(level), int | float) for level in levels)
     return {
         "name": axis.name,
-        "short": axis.name.split(".")[-1],
+        "short": short,
         "title": axis_title(axis),
         "kind": axis.kind,
         "numeric": numeric,
@@ -155,7 +164,8 @@ def _compare(table: CellTable, other: CellTable) -> dict[str, Any]:
     return {
         "name": other.name,
         "origin": other.origin,
-        "imported": other.origin != "llt",
+        "measured": origin(other),
+        "imported": imported(other),
         "rows": len(other),
         "shared": int(there.sum()),
         "there": [int(held) for held in there],

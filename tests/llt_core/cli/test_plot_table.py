@@ -131,3 +131,9 @@ def test_it_needs_no_display_and_says_what_to_install(llt, tmp_path, code, expec
     assert done.returncode == expected, done.stderr
     assert (tmp_path / "a.svg").is_file() is (expected == 0)
     assert ("pip install 'llt[report]'" in done.stderr) is (expected == 2)
+
+
+def test_a_column_with_a_slash_has_a_safe_file_name(llt, tmp_path):
+    (tmp_path / "odd.csv").write_text("width,batch_size,<b>a/b</b>\n2,16,1\n4,16,2\n")
+    assert llt("--sweep", "odd.csv", "--metric", "<b>a/b</b>")[0] == 0
+    assert (tmp_path / "odd--b-a-b--b-.png").is_file()

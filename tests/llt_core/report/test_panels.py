@@ -1,6 +1,7 @@
 """Maps and panels: the numbers are read back from the figures."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from llt_core.analysis import PHASES, CellTable, Column, classify
+from llt_core.analysis import PHASES, Axis, CellTable, Column, classify
 from llt_core.analysis.table import Sample
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source
@@ -220,5 +221,36 @@ def test_a_gain_of_traces_is_a_ratio():
 def test_tables_without_a_common_cell_have_no_gain():
     here = grid(widths=(2,), cka=lambda w, b: w)
     there = grid(widths=(4,), cka=lambda w, b: w)
-    with pytest.raises(RequestError, match="no cell with cka in common"):
+    with pytest.raises(RequestError, match="share no cell"):
         gain_figure(Source(here), Source(there), "cka")
+
+
+def test_only_missing_cells_are_hatched():
+    table = grid(cka=lambda w, b: np.nan if (w, b) == (4, 16) else w)
+    axes = metric_figure(Source(table), "cka", Plane.of(table)).figure.axes[0]
+    (hatched,) = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_hatch()]
+    left, right = hatched.get_x(), hatched.get_x() + hatched.get_width()
+    assert left < 4 < right
+    assert left > 2
+    assert right < 8
+    assert hatched.get_y() < 16 < hatched.get_y() + hatched.get_height() < 64
+
+
+def test_different_fields_have_no_gain():
+    here = grid(cka=lambda w, b: w)
+    there = replace(here, axes=(replace(here.axes[0], name="data.width"), here.axes[1]))
+    with pytest.raises(RequestError, match="varies in one of them only"):
+        gain_figure(Source(here), Source(there), "cka")
+
+
+def test_advice_has_whole_names_where_short_ones_are_two_axes():
+    base = grid(cka=lambda w, b: w)
+    axes = (
+        Axis("data_subset.fraction", (1.0,) * 6),
+        Axis("perturbation.label_noise.fraction", (0.1, 0.2) * 3),
+        base.axes[1],
+    )
+    table = replace(base, axes=axes)
+    with pytest.raises(RequestError) as caught:
+        Plane.of(table, "data_subset.fraction", "batch_size")
+    assert '"perturbation.label_noise.fraction == 0.1"' in str(caught.value)

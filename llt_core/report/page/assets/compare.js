@@ -29,9 +29,13 @@ function makeCompare() {
 
 /** This table less the other, in each row; NaN where one has no value. */
 function differences() {
+  const shown = logged() ? (value) => (value > 0 ? Math.log(value) : NaN) : (value) => value;
   const [mine, theirs] = [COLUMNS.get(state.metric), OTHER.columns.get(state.metric)];
-  return Float64Array.from({ length: ROWS }, (_, row) => (mine && theirs ? mine.values[row] - theirs.values[row] : NaN));
+  return Float64Array.from({ length: ROWS }, (_, row) => (mine && theirs ? shown(mine.values[row]) - shown(theirs.values[row]) : NaN));
 }
+
+/** Whether a gain is one of natural logarithms: of Hessian quantities, as in other pictures. */
+const logged = () => state.metric.startsWith("hessian_");
 
 function gainScale(values) {
   return colourScale([...values, 0], { diverging: true, better: COLUMNS.get(state.metric)?.better });
@@ -47,9 +51,9 @@ function drawGainWords() {
   const values = differences();
   const held = values.filter(Number.isFinite);
   const up = held.filter((value) => value > 0).length;
-  byId("gain-title").textContent = `Gain in ${column?.title ?? state.metric}`;
+  byId("gain-title").textContent = `Gain in ${logged() ? "ln " : ""}${column?.title ?? state.metric}`;
   byId("gain-sub").textContent = `${DATA.name} less ${OTHER.name}: ${plural(held.length, "shared cell")}, higher in ${up}, lower in ${held.filter((value) => value < 0).length}`;
-  drawColourLegend(byId("gain-legend"), held.length ? gainScale(values) : null, column);
+  drawColourLegend(byId("gain-legend"), held.length ? gainScale(values) : null, logged() ? null : column, logged() ? "difference of natural logarithms" : "");
 }
 
 /** How many cells go from which phase to which; a count selects its cells. */

@@ -5,7 +5,7 @@ function drawHead() {
   origin.classList.toggle("imported", DATA.imported);
   origin.textContent = DATA.imported
     ? `Imported table: ${DATA.origin}. Its numbers are shown as they are there.`
-    : `Measured by llt, sweep ${DATA.name}.`;
+    : `${DATA.measured[0].toUpperCase()}${DATA.measured.slice(1)}, sweep ${DATA.name}.`;
   const counts = Array.isArray(DATA.models) ? DATA.models : [DATA.models];
   const models = extent(counts.filter((count) => count > 0));
   const facts = [["Cells", String(ROWS)]];
@@ -14,7 +14,7 @@ function drawHead() {
   for (const name of ["Task", "Architecture", "Seeds"]) if (about.has(name)) facts.push([name, about.get(name)]);
   if (!about.has("Seeds")) facts.push(["Seeds", "not stated"]);
   facts.push(["Metrics", String(COLUMNS.size)]);
-  if (OTHER) facts.push(["Compared with", `${OTHER.name} (${OTHER.imported ? OTHER.origin : "measured by llt"})`]);
+  if (OTHER) facts.push(["Compared with", `${OTHER.name} (${OTHER.imported ? OTHER.origin : OTHER.measured})`]);
   facts.push(["Page made", `${DATA.made.slice(0, 10)}, llt ${DATA.llt}`]);
   byId("facts").replaceChildren(...facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
 }

@@ -105,12 +105,13 @@ class Plane {
     const { codes } = state;
     let path = "";
     const { row } = places();
+    const differ = (a, b) => b >= 0 && codes[a] >= 0 && codes[b] >= 0 && codes[a] !== codes[b];
     for (const a of places().shown) {
       const [i, j] = [state.x.at[a], state.y.at[a]];
       const right = row(i + 1, j);
       const above = row(i, j + 1);
-      if (i + 1 < state.x.levels.length && right >= 0 && codes[right] !== codes[a]) path += `M${this.xs[i + 1].toFixed(1)} ${this.ys[j].toFixed(1)}V${this.ys[j + 1].toFixed(1)}`;
-      if (j + 1 < state.y.levels.length && above >= 0 && codes[above] !== codes[a]) path += `M${this.xs[i].toFixed(1)} ${this.ys[j + 1].toFixed(1)}H${this.xs[i + 1].toFixed(1)}`;
+      if (i + 1 < state.x.levels.length && differ(a, right)) path += `M${this.xs[i + 1].toFixed(1)} ${this.ys[j].toFixed(1)}V${this.ys[j + 1].toFixed(1)}`;
+      if (j + 1 < state.y.levels.length && differ(a, above)) path += `M${this.xs[i].toFixed(1)} ${this.ys[j + 1].toFixed(1)}H${this.xs[i + 1].toFixed(1)}`;
     }
     return svg("g", { class: "boundaries" }, svg("path", { d: path, class: "under" }), svg("path", { d: path, class: "over" }));
   }

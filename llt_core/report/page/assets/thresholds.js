@@ -23,7 +23,15 @@ function makeThresholds() {
 function thresholdRow(name, description) {
   const [text, use, unit] = THRESHOLD_WORDS[name] ?? [name, "", ""];
   const axis = thresholdAxis(name, use);
-  const change = (value) => Number.isFinite(value) && setRule({ [name]: value });
+  const note = el("p", { class: "note stale", role: "alert", hidden: true });
+  const change = (value) => {
+    if (!Number.isFinite(value)) return;
+    const held = clampPair(name, value);
+    note.hidden = held === value;
+    note.textContent = "The limit for phase III cannot lie above that for phase II: set to it.";
+    setRule({ [name]: held });
+    if (held !== value) field.value = general(held, 6);
+  };
   const range = el("input", { type: "range", id: `slider-${name}`, min: 0, max: STEPS, step: 1, "aria-label": `${text} (slider)`,
     oninput: () => change(Number(general(axis.back(Number(range.value)), 3))) });
   const field = el("input", { type: "number", id: `threshold-${name}`, step: "any", title: description ?? "",
@@ -37,10 +45,17 @@ function thresholdRow(name, description) {
     sliders[name].box = box;
   }
   const strip = use === "share" ? null : distribution(FACTS[use], axis);
-  return el("div", { class: "threshold", "data-threshold": name }, head, el("div", { class: "track" }, strip, range));
+  return el("div", { class: "threshold", "data-threshold": name }, head, el("div", { class: "track" }, strip, range), note);
 }
 
 const clampShare = (name, value) => (name === "cka_quantile" ? Math.min(Math.max(value, 0), 1) : value);
+
+/** Flat cells: III ends where II begins or before, as in Python, which refuses anything else. */
+function clampPair(name, value) {
+  if (name === "poorly_connected") return Math.min(value, state.rule.unconverged);
+  if (name === "unconverged") return Math.max(value, state.rule.poorly_connected);
+  return value;
+}
 
 /** From a threshold to the steps of its slider: over what the cells have, and where it opened. */
 function thresholdAxis(name, use) {

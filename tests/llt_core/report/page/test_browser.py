@@ -693,3 +693,42 @@ def test_a_title_is_not_the_name(open_page, make_table):
     page = open_page(build_page(table, title="Width against batch size")).page
     assert page.title() == page.inner_text("h1") == "Width against batch size"
     assert page.inner_text("#origin") == "Measured by llt, sweep grid-1."
+
+
+def test_limits_of_flat_cells_cannot_cross(open_page, make_table):
+    opened = open_page(build_page(make_table()))
+    opened.set_threshold("poorly_connected", 50)
+    low, high = (
+        float(opened.page.input_value(f"#threshold-{name}"))
+        for name in ("poorly_connected", "unconverged")
+    )
+    assert low == high < 50
+    assert "cannot lie above" in opened.page.inner_text('[data-threshold="poorly_connected"]')
+
+
+def test_a_gain_of_traces_is_one_of_logarithms(open_page, make_table):
+    table = make_table(missing=0)
+    opened = open_page(build_page(table, compare=make_table(seed=1, missing=0, name="old")))
+    opened.page.select_option("#metric", "hessian_trace")
+    opened.settle()
+    a, b = (make_table(seed=n, missing=0).column("hessian_trace").values for n in (0, 1))
+    both = int(((a > 0) & (b > 0)).sum())
+    assert 0 < both < len(a)  # some have no logarithm
+    assert f"{both} shared cells" in opened.page.inner_text("#gain-sub")
+    assert "natural logarithms" in opened.page.inner_text("#gain-legend")
+    assert opened.page.inner_text("#gain-title").startswith("Gain in ln ")
+
+
+def test_no_boundary_beside_an_undetermined_cell(open_page, make_table):
+    table = make_table(wide=2, high=1, missing=0)
+    cka = dataclasses.replace(table.column("cka"), values=np.array([0.5, np.nan]))
+    loss = dataclasses.replace(table.column("train_loss"), values=np.array([1.0, np.nan]))
+    trace = dataclasses.replace(table.column("hessian_trace"), values=np.array([1.0, np.nan]))
+    known = {**table.columns, "cka": cka, "train_loss": loss, "hessian_trace": trace}
+    known["mode_connectivity"] = dataclasses.replace(
+        table.column("mode_connectivity"), values=np.array([-9.0, -9.0])
+    )
+    opened = open_page(build_page(dataclasses.replace(table, columns=known)))
+    assert opened.page.locator("#phase-canvas path.missing").count() == 1
+    drawn = opened.page.locator("#phase-canvas .boundaries path.over").first
+    assert not drawn.get_attribute("d")

@@ -1,10 +1,12 @@
 """Phases that were concluded, beside those that were measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from llt_core.analysis import PHASES, Axis, CellTable, Column
-from llt_core.report.page.inferred import REASON, InferredMap, joined
+from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule
+from llt_core.report.page.inferred import OTHER_RULE, REASON, InferredMap, joined
 from llt_core.report.page.payload import payload
 
 TABLE = CellTable(
@@ -48,3 +50,12 @@ def test_payload_says_which_cells_are_inferred():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="need 2 entries"):
         InferredMap((Axis("width", (1,)),), ("I", "II"))
+
+
+def test_phases_inferred_with_other_thresholds_are_left_out():
+    found = replace(MAP, rule=PhaseRule())
+    assert payload(TABLE, inferred=found)["inferred"] is not None
+    data = payload(TABLE, inferred=found, rule=PhaseRule(cka=0.6))
+    assert data["inferred"] is None
+    assert data["rows"] == len(TABLE)
+    assert data["findings"][-1] == {"heading": "Inferred", "text": OTHER_RULE}

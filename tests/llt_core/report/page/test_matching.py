@@ -53,3 +53,25 @@ def test_values_of_the_other_come_in_the_order_of_this():
     assert compared["columns"][0]["values"] == [1, None, 0]
     reasons = compared["columns"][0]["reasons"]
     assert [reasons["texts"][at] for at in reasons["at"]] == ["", "not in this table", ""]
+
+
+def fractions(*names, kind="", name="t"):
+    values = ((0.1, 0.2, 0.1, 0.2), (0.5, 0.5, 1.0, 1.0))
+    axes = tuple(Axis(n, v, kind) for n, v in zip(names, values, strict=False))
+    axes = axes if len(names) > 1 else (Axis(names[0], (1, 2, 3, 4), kind),)
+    return CellTable(name, axes, {"cka": Column("cka", np.arange(4.0))})
+
+
+def test_two_axes_with_one_last_name_are_compared_by_their_whole_names():
+    both = fractions("data_subset.fraction", "perturbation.label_noise.fraction")
+    assert match_rows(both, both) == [0, 1, 2, 3]
+    short = {axis["short"] for axis in payload(both)["axes"]}
+    assert short == {"data_subset.fraction", "label_noise.fraction"}
+
+
+def test_different_fields_are_not_the_same_axis():
+    noise = fractions("perturbation.label_noise.fraction", name="noise")
+    with pytest.raises(RequestError, match="varies in one of them only"):
+        match_rows(fractions("data_subset.fraction"), noise)
+    with pytest.raises(RequestError, match="varies in one of them only"):
+        match_rows(fractions("width", kind="load"), fractions("a.width", kind="temperature"))

@@ -124,3 +124,11 @@ def test_the_page_asks_for_nothing(make_table):
     assert "default-src 'none'" in code
     for word in ("http:", "https:", "@import", "url(//", "fetch(", "XMLHttpRequest", "innerHTML"):
         assert word not in code
+
+
+def test_unverified_data_is_measured_here_all_the_same():
+    said = "llt (data files that are not the published ones)"
+    data = payload(CellTable("t", (), {}, origin=said))
+    assert not data["imported"]
+    assert data["measured"] == f"measured by {said}"
+    assert payload(CellTable("t", (), {}, origin="file a.csv"))["imported"]
