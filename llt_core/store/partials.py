@@ -6,7 +6,9 @@ written beside and renamed: a reader finds a whole one, or the one before.
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from llt_core.store.cells import Store, _sync
@@ -32,6 +34,17 @@ def put_partial(store: Store, digest: str, staged: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(target)
     _sync(target.parent)
+
+
+def drop_finished(store: Store, finished: Container[str]) -> None:
+    """Forget what is left of trainings in ``finished`` that nobody computes.
+
+    A process that was killed just after it had stored its model could not do so itself.
+    """
+    folder = store.root / "partial"
+    for digest in os.listdir(folder) if folder.is_dir() else ():
+        if digest in finished and not (store.root / "claims" / digest).exists():
+            drop_partial(store, digest)
 
 
 def drop_partial(store: Store, digest: str) -> None:

@@ -14,6 +14,7 @@ from llt_core.spec import ComputeSettings
 from llt_core.store import Store
 from llt_core.store.claims import Claims
 from llt_core.store.drivers import Driver
+from llt_core.store.partials import drop_finished
 from llt_core.sweep.agenda import Agenda
 from llt_core.sweep.interrupts import Interrupts
 from llt_core.sweep.jobs import JobMaker
@@ -72,6 +73,7 @@ class Engine:
         """
         start = time.monotonic()
         seen = look(plan, self.store, self.force)
+        drop_finished(self.store, seen.found)
         results = {d: CellResult(plan[d], "cached", record) for d, record in seen.found.items()}
         self.listener.planned(list(seen.todo.values()), len(seen.found))
         for digest, model in seen.lost.items():

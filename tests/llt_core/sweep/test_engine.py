@@ -302,6 +302,21 @@ def test_what_dead_processes_left_is_cleared(run, here):
     assert leftovers(here) == []
 
 
+def test_what_a_finished_training_left_is_cleared_unless_somebody_is_at_it(run, here):
+    """It was killed between storing its model and forgetting its checkpoint."""
+    digest = run(["norm"]).results[0].planned.digest
+    file = here / "store" / "partial" / digest / "state.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"left")
+    held = here / "store" / "claims" / digest
+    held.mkdir(parents=True)
+    run(["norm"])
+    assert file.exists()
+    held.rmdir()
+    run(["norm"])
+    assert not file.parent.exists()
+
+
 def test_estimates_come_from_cells_like_these(run, here):
     def plan(**train):
         spec = RunSpec(

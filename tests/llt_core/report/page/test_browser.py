@@ -491,7 +491,7 @@ def test_of_many_columns_the_well_known_come_first(open_page, make_table):
     page.click("#cell summary:has-text('12 more metrics')")
     assert page.locator("#cell tr[data-metric=extra_3]").is_visible()
     page.select_option("#metric", "extra_5")
-    assert page.inner_text("#heat-title") == "Extra 5"
+    page.wait_for_function("document.querySelector('#heat-title').textContent === 'Extra 5'")
 
 
 def test_how_sure_a_phase_is(open_page, make_table):
