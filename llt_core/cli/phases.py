@@ -204,7 +204,7 @@ def _inferred(store: Store, table: CellTable, condition: str | None) -> dict[str
     import numpy as np
 
     from llt_core.analysis.where import where
-    from llt_core.report.page.inferred import InferredMap, joined
+    from llt_core.report.inferred import InferredMap, joined
     from llt_core.store.maps import recall_map
     from llt_core.store.sweeps import names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,8 @@ def _plot_table(
     condition = views["condition"]
     wish = _wish(views, lambda name: _source(name, opened, condition))
     source = _source(sweep, opened, condition)
+    if not views["thresholds"] and source.inferred is not None and source.inferred.rule:
+        wish = replace(wish, rule=source.inferred.rule)
     stem = safe_stem(f"{Path(source.table.name).name}-{wish.name}")
     path = _path(output, f"{stem}.png", force, f"llt plot --sweep {sweep}")
     check_ending(path)
@@ -194,19 +197,24 @@ def _source(name: str, store: Store | None, condition: str | None) -> Source:
     """Return a table, or the part of it that ``condition`` chooses, with what is known of it."""
     from llt_core.analysis.where import where
     from llt_core.report.captions import Source
+    from llt_core.report.inferred import InferredMap
     from llt_core.report.strands import seeds_of_sweep
+    from llt_core.store.maps import recall_map
     from llt_core.store.sweeps import names
     from llt_core.store.tables import open_table
 
     table = open_table(name, store)
     seeds: tuple[int, ...] = ()
+    found = None
     if store is not None and table.name in names(store) and table.origin.startswith("llt"):
         seeds = seeds_of_sweep(store, table.name)
+        found = recall_map(store, table.name)
+    inferred = None if found is None else InferredMap.of(found, table)
     if condition:
         table = table.select(where(table, condition))
         if not len(table):
             raise RequestError(f"no cell of {name} has {condition}", next_step="another --where")
-    return Source(table, seeds, condition or "")
+    return Source(table, seeds, condition or "", inferred)
 
 
 def _store_if_there(store: str | None) -> Store | None:

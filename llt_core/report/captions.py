@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llt_core.analysis import CellTable, Column, PhaseRule
+from llt_core.report.inferred import InferredMap
 
 _FACTS = ("task", "architecture", "perturbations")
 
@@ -24,11 +25,14 @@ class Source:
         Seeds of the models, where they are known.
     condition
         What chose the part, if anything did.
+    inferred
+        Phases of cells that an adaptive sweep did not measure.
     """
 
     table: CellTable
     seeds: tuple[int, ...] = ()
     condition: str = ""
+    inferred: InferredMap | None = None
 
     def describe(self) -> str:
         """Return name, what was trained, origin, cells, models and seeds in one line."""

@@ -62,7 +62,7 @@ def metric_figure(source: Source, name: str, plane: Plane) -> Drawing:
 
 def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Drawing:
     """Draw the phases over two axes."""
-    view = PhaseView.of(source.table, rule)
+    view = PhaseView.of(source, rule)
     heading = [
         f"phases of {source.table.name}",
         source.describe(),
@@ -78,7 +78,7 @@ def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) ->
 
 def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Drawing:
     """Draw the eight panels of figure 2; what the table lacks is a panel that says so."""
-    table, view = source.table, PhaseView.of(source.table, rule)
+    table, view = source.table, PhaseView.of(source, rule)
     heading = [
         f"load and temperature: {table.name}",
         source.describe(),

@@ -11,16 +11,20 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from llt_core.analysis import PHASES, CellTable, PhaseRule, Verdicts, classify
-from llt_core.analysis.phases import UNDETERMINED
+from llt_core.analysis import PHASES, PhaseRule, Verdicts, classify
+from llt_core.analysis.phases import UNDETERMINED, Codes
 from llt_core.analysis.table import Floats
+from llt_core.report.captions import Source
 from llt_core.report.colours import phase_colours
 from llt_core.report.display import PHASE_COLOURS, PHASE_INK
 from llt_core.report.grids import Plane
+from llt_core.report.inferred import joined
 from llt_core.report.maps import DENSE, Frame, draw_cells
 
 FAINTEST = 0.25
 """Strength of the colour of a cell whose phase no draw of models repeats."""
+PALE = 0.35
+"""Strength of the colour of a cell whose phase was inferred from others."""
 SMALL = 0.06
 """A separate region with at least this share of all cells is named too."""
 
@@ -34,29 +38,51 @@ class PhaseView:
     sure
         Share of the draws of models in which each cell keeps its phase, shape (N,); NaN where
         nothing says how models differ.
+    inferred
+        The place in ``PHASES`` of each cell whose phase was concluded from others, shape (N,);
+        −1 for all others.
     """
 
     verdicts: Verdicts
     sure: Floats
+    inferred: Codes
 
     @classmethod
-    def of(cls, table: CellTable, rule: PhaseRule | None = None) -> PhaseView:
-        """Sort the cells into phases, and draw the models of each again."""
+    def of(cls, source: Source, rule: PhaseRule | None = None) -> PhaseView:
+        """Sort the cells into phases, and draw the models of each again.
+
+        Phases that were inferred count where they were concluded with the same thresholds.
+        """
         from llt_core.analysis.confidence import phase_probabilities
 
+        table, found = source.table, source.inferred
         verdicts = classify(table, rule)
         chances = phase_probabilities(table, verdicts.rule)
         own = np.where(verdicts.codes < 0, len(PHASES), verdicts.codes)
-        return cls(verdicts, chances[np.arange(len(table)), own])
+        inferred = np.full(len(table), UNDETERMINED, dtype=np.int8)
+        if found is not None and found.holds_for(rule or PhaseRule()):
+            for row, place in joined(table, found)[1].items():
+                phase = found.phases[place]
+                if row < len(table) and phase is not None:
+                    inferred[row] = PHASES.index(phase)
+        return cls(verdicts, chances[np.arange(len(table)), own], inferred)
+
+    @property
+    def codes(self) -> Codes:
+        """The phase of each cell, measured or inferred, shape (N,)."""
+        return np.where(self.inferred >= 0, self.inferred, self.verdicts.codes)
 
     def describe(self) -> str:
         """Say what lines and shades mean, and what is not known."""
         words = "boundaries run between measured cells of different phase"
-        known = np.isfinite(self.sure)
+        concluded = int((self.inferred >= 0).sum())
+        if concluded:
+            words = f"{concluded} pale, dotted cells were not measured but inferred; {words}"
+        known = np.isfinite(self.sure) & (self.inferred < 0)
         if not known.any():
             return f"{words}; uncertainty over models not known: no shading"
         words += "; the fainter, the fewer draws of the models (bootstrap) give that phase"
-        lacking = int((~known).sum())
+        lacking = int((~known & (self.inferred < 0)).sum())
         return f"{words} (not known in {lacking} cells)" if lacking else words
 
 
@@ -66,12 +92,15 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     The array of the mesh that is returned holds places in ``PHASES``, −1 for undetermined,
     shape (Y, X).
     """
-    codes = plane.spread(view.verdicts.codes.astype(np.float64))
+    codes = plane.spread(view.codes.astype(np.float64))
     sure = np.nan_to_num(plane.spread(view.sure), nan=1.0)
-    strength = FAINTEST + (1 - FAINTEST) * sure
+    inferred = plane.spread((view.inferred >= 0).astype(np.float64)) == 1
+    strength = np.where(inferred, PALE, FAINTEST + (1 - FAINTEST) * sure)
     axes.set_facecolor("white")
     mesh = draw_cells(axes, plane, codes, phase_colours(), frame, alpha=strength)
-    lines = boundaries(codes, plane)
+    x, y = np.meshgrid(plane.x.centres, plane.y.centres)
+    axes.plot(x[inferred], y[inferred], ".", color="0.35", markersize=2.5, zorder=3)
+    lines = boundaries(plane.spread(view.verdicts.codes.astype(np.float64)), plane)
     axes.add_collection(
         LineCollection(
             lines, colors="0.1", linewidths=0.4 if codes.size >= DENSE else 1.3, capstyle="round"
@@ -80,7 +109,7 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     _name_regions(axes, codes, plane, frame)
     if frame.titled:
         axes.set_title("phases, and cells in each")
-    _add_key(axes, view.verdicts, "" if frame.titled else "phase: cells")
+    _add_key(axes, view, "" if frame.titled else "phase: cells")
     return mesh
 
 
@@ -136,18 +165,22 @@ def _inside(region: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _add_key(axes: Axes, verdicts: Verdicts, label: str) -> None:
-    """Draw the bar of phases with the number of cells of each."""
+def _add_key(axes: Axes, view: PhaseView, label: str) -> None:
+    """Draw the bar of phases with the number of cells of each, inferred ones apart."""
     from matplotlib.cm import ScalarMappable
 
     figure = axes.get_figure()
     assert isinstance(figure, Figure)  # axes are made by a figure
-    colours, counts = phase_colours(), verdicts.counts
+    colours, counts = phase_colours(), view.verdicts.counts
+    more = [int((view.inferred == code).sum()) for code in range(len(PHASES))]
     key = ScalarMappable(norm=colours.norm, cmap=colours.map)
     bar = figure.colorbar(key, ax=axes, fraction=0.05, pad=0.02, aspect=22, spacing="uniform")
     bar.outline.set_linewidth(0.4)
-    names = [f"{phase}: {counts[phase]}" for phase in PHASES]
-    left = counts["undetermined"]
+    names = [
+        f"{phase}: {counts[phase]}" + (f" + {extra}" if extra else "")
+        for phase, extra in zip(PHASES, more, strict=True)
+    ]
+    left = counts["undetermined"] - sum(more)
     bar.set_ticks([UNDETERMINED, *range(len(PHASES))], labels=[f"open: {left}", *names])
     if not left:
         bar.ax.set_ylim(-0.5, len(PHASES) - 0.5)

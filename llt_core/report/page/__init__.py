@@ -4,8 +4,8 @@ It opens from disk and asks the network for nothing. Importing this imports neit
 pandas nor matplotlib.
 """
 
+from llt_core.report.inferred import InferredMap
 from llt_core.report.page.details import Details, details_of
 from llt_core.report.page.html import build_page
-from llt_core.report.page.inferred import InferredMap
 
 __all__ = ["Details", "InferredMap", "build_page", "details_of"]

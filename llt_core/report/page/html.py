@@ -10,8 +10,8 @@ from typing import Any
 
 from llt_core.analysis import CellTable, PhaseRule
 from llt_core.analysis.table import Floats
+from llt_core.report.inferred import InferredMap
 from llt_core.report.page.details import Details
-from llt_core.report.page.inferred import InferredMap
 from llt_core.report.page.payload import payload
 
 SCRIPTS = (

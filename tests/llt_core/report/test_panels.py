@@ -10,13 +10,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from llt_core.analysis import PHASES, Axis, CellTable, Column, classify
+from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
 from llt_core.analysis.table import Sample
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source
 from llt_core.report.colours import Colours, phase_colours
 from llt_core.report.display import PHASE_COLOURS, metric_facts
 from llt_core.report.grids import Plane
+from llt_core.report.inferred import InferredMap
 from llt_core.report.panels import FIGURE2, figure2, gain_figure, metric_figure, phase_figure
 from llt_core.report.phase_maps import PhaseView, boundaries
 from llt_core.store.tables import open_table
@@ -187,7 +188,7 @@ def test_the_shade_of_a_cell_follows_how_often_its_models_repeat_the_phase():
         for name, column in table.columns.items()
     }
     sure = CellTable("t", table.axes, exact | {"train_loss": loss}, models=np.full(2, 3))
-    view = PhaseView.of(sure)
+    view = PhaseView.of(Source(sure))
     by_batch = dict(zip(sure.axes[1].values, view.sure, strict=True))
     assert by_batch[64] == 1
     assert 0.5 < by_batch[16] < 0.9  # the draws without the third model are flat: (2/3)³ = 0.30
@@ -195,9 +196,36 @@ def test_the_shade_of_a_cell_follows_how_often_its_models_repeat_the_phase():
     strength = np.asarray(mesh.get_alpha())
     assert strength[1, 0] == 1
     assert strength[0, 0] == pytest.approx(0.25 + 0.75 * by_batch[16])
-    unknown = PhaseView.of(grid(**PHASED))
+    unknown = PhaseView.of(Source(grid(**PHASED)))
     assert np.isnan(unknown.sure).all()
     assert "no shading" in unknown.describe()
+
+
+def test_inferred_cells_are_pale_and_counted_apart():
+    table = grid(widths=(2, 4), **PHASED)
+    gone = table.axis("width").numbers == 4
+    columns = {
+        name: replace(column, values=np.where(gone, np.nan, column.values), reasons=())
+        for name, column in table.columns.items()
+    }
+    part = replace(table, columns=columns)
+    rows = np.flatnonzero(gone)
+    axes = tuple(Axis(a.name, tuple(a.values[row] for row in rows)) for a in table.axes)
+    found = InferredMap(axes, ("III",) * len(rows), rule=PhaseRule())
+    source = Source(part, inferred=found)
+    drawing = phase_figure(source, Plane.of(part))
+    mesh = drawing.meshes["phases"]
+    codes, strength = np.asarray(mesh.get_array()), np.asarray(mesh.get_alpha())
+    assert (codes[:, 1] == 2).all()
+    assert (strength[:, 1] < 0.5).all()
+    whole = phase_figure(Source(table), Plane.of(table)).meshes["phases"].get_array()
+    assert (codes[:, 0] == np.asarray(whole)[:, 0]).all()
+    key = [text.get_text() for text in drawing.figure.axes[1].get_yticklabels()]
+    assert f"III: 0 + {len(rows)}" in key
+    assert "not measured but inferred" in PhaseView.of(source).describe()
+    # Other thresholds: nobody has concluded anything with them.
+    other = PhaseView.of(source, PhaseRule(cka=0.1))
+    assert (other.inferred < 0).all()
 
 
 def test_a_gain_is_the_difference_of_what_lies_at_the_same_values():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule
-from llt_core.report.page.inferred import OTHER_RULE, REASON, InferredMap, joined
+from llt_core.report.inferred import OTHER_RULE, REASON, InferredMap, joined
 from llt_core.report.page.payload import payload
 
 TABLE = CellTable(
