@@ -182,4 +182,4 @@ def test_a_mini_profile_runs(tmp_path, monkeypatch, capsys):
     tiny = ["--set", "axes.load.values=[1]", "--set", "axes.temperature.values=[512]"]
     assert main([*files, *tiny]) == 0
     printed = capsys.readouterr().out
-    assert "1 grid point, 16 cells: 16 new" in printed
+    assert "1 grid point, 18 cells: 18 new" in printed
