@@ -10,7 +10,8 @@ from typing import Literal
 from llt_core.errors import RequestError
 
 Transform = Literal["", "log", "log10", "fraction", "tenths", "percent"]
-TRANSFORMS: dict[str, str] = {
+Role = Literal["axis", "value", "std", "standard_error", "models", "ignored"]
+TRANSFORMS: dict[Transform, str] = {
     "log": "the column holds natural logarithms",
     "log10": "the column holds decimal logarithms",
     "fraction": "the column holds parts of one, and shall be percent",
@@ -35,7 +36,7 @@ class Meaning:
         Of an axis: ``load``, ``temperature``, or empty.
     """
 
-    role: Literal["axis", "value", "std", "standard_error", "models", "ignored"]
+    role: Role
     name: str = ""
     kind: str = ""
     unit: str = ""
@@ -76,6 +77,12 @@ _AXIS_OF = {
 _VALUE_OF = {
     word: (name, unit) for name, (unit, *words) in _VALUES.items() for word in (name, *words)
 }
+_ENDINGS: dict[str, Role] = {
+    "_std": "std",
+    "_standard_error": "standard_error",
+    "_sem": "standard_error",
+}
+_ERRORS: dict[str, Role] = {"std": "std", "standard_error": "standard_error"}
 _MODELS = ("n_models", "models", "num_models")
 
 
@@ -91,14 +98,10 @@ def meaning(heading: str) -> Meaning | None:
     if word in _AXIS_OF:
         field, kind = _AXIS_OF[word]
         return Meaning("axis", field, kind, transform="tenths" if word.endswith("_tenths") else "")
-    role: Literal["value", "std", "standard_error"] = "value"
-    for ending, other in (
-        ("_std", "std"),
-        ("_standard_error", "standard_error"),
-        ("_sem", "standard_error"),
-    ):
+    role: Role = "value"
+    for ending, other in _ENDINGS.items():
         if word.endswith(ending):
-            word, role = word.removesuffix(ending), other  # type: ignore[assignment]
+            word, role = word.removesuffix(ending), other
     word = word.removesuffix("_mean")
     logarithm = word.startswith("log_") and word not in _VALUE_OF
     word = word.removeprefix("log_") if logarithm else word
@@ -136,7 +139,7 @@ def _parse(assignment: str) -> tuple[str, Meaning]:
     if name == "models":
         return column, Meaning("models")
     known = meaning(name)
-    role = known.role if known is not None and known.role == "axis" else "value"
+    role: Role = "axis" if known is not None and known.role == "axis" else "value"
     kind = known.kind if known is not None else ""
     unit = known.unit if known is not None else ""
     if known is not None and known.name:
@@ -145,13 +148,18 @@ def _parse(assignment: str) -> tuple[str, Meaning]:
     for word in words:
         if word in AXIS_WORDS:
             role, kind = "axis", word if word != "axis" else kind
-        elif word in ("std", "standard_error"):
-            role = word  # type: ignore[assignment]
-        elif word in TRANSFORMS:
-            transform = word  # type: ignore[assignment]
+        elif word in _ERRORS:
+            role = _ERRORS[word]
         else:
-            raise _wrong(assignment, f"has the unknown word {word!r}")
+            transform = _transform(assignment, word)
     return column, Meaning(role, name, kind, unit, transform)
+
+
+def _transform(assignment: str, word: str) -> Transform:
+    for known in TRANSFORMS:
+        if known == word:
+            return known
+    raise _wrong(assignment, f"has the unknown word {word!r}")
 
 
 def _wrong(assignment: str, what: str) -> RequestError:

@@ -26,10 +26,10 @@ class Counting:
         from rich.console import Console
         from rich.progress import Progress
 
-        self._progress = Progress(console=Console(stderr=True), transient=True)
-        self._progress.start()
-        self._task = self._progress.add_task(self._what, total=None)
-        return lambda done, of: self._progress.update(self._task, completed=done, total=of)  # type: ignore[union-attr]
+        progress = self._progress = Progress(console=Console(stderr=True), transient=True)
+        progress.start()
+        task = progress.add_task(self._what, total=None)
+        return lambda done, of: progress.update(task, completed=done, total=of)
 
     def __exit__(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, store_option
-from llt_core.cli.rules import rule_option, take_rule
+from llt_core.cli.rules import relative_cka_option, rule_option, take_rule
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="[SWEEP|TABLE]", required=False)
 @click.option("--where", "condition", metavar="EXPR", help="Only rows of which this is true")
 @rule_option
-@click.option(
-    "--relative-cka",
-    type=click.FloatRange(0, 1),
-    metavar="Q",
-    help="As CKA threshold, this quantile of the flat, connected cells",
-)
+@relative_cka_option
 @click.option("--fit", is_flag=True, help="Fit the thresholds to the test accuracies")
 @click.option(
     "--converged",
