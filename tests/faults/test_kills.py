@@ -155,9 +155,9 @@ def wait_for_checkpoints(tools, store, count):
 
     def stamps():
         found = set()
-        for file in (store / "partial").glob("*/state.safetensors"):
-            with suppress(FileNotFoundError):
-                found.add(file.stat().st_mtime_ns)
+        for folder in (store / "partial").glob("*"):
+            with suppress(FileNotFoundError):  # done with, and cleared away
+                found.add((folder / "state.safetensors").stat().st_mtime_ns)
         return found
 
     before, seen = stamps(), set()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,11 +120,10 @@ def results(folder):
 def handles(store):
     """The name of the job that computes each cell, by the claims."""
     found = {}
-    for file in store.glob("claims/*/*"):
-        try:
-            found[file.parent.name] = json.loads(file.read_text()).get("handle", "")
-        except (OSError, ValueError):
-            continue  # it is being written, or was just released
+    for folder in (store / "claims").glob("*"):
+        with suppress(OSError, ValueError):  # it is being written, or was just released
+            for file in list(folder.iterdir()):
+                found[folder.name] = json.loads(file.read_text()).get("handle", "")
     return {digest: handle for digest, handle in found.items() if handle}
 
 
