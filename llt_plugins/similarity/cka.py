@@ -75,7 +75,7 @@ def cka(
     Raises
     ------
     ValueError
-        If the numbers of samples differ, are below 4 (debiased), or blocks do not match.
+        If the numbers of samples differ, or blocks do not match.
 
     Examples
     --------
@@ -89,6 +89,10 @@ def cka(
         return _undefined(x, "first model: ")
     if isinstance(y, Missing):
         return _undefined(y, "second model: ")
+    fewest = min(map(len, (*x.blocks, *y.blocks)))
+    if debiased and fewest < 4:
+        told = f"debiased HSIC needs at least 4 samples, and there are {fewest}"
+        return _undefined(Missing(told))
     (xy, d_xy), (xx, d_xx), (yy, d_yy) = (
         mean_hsic(a, b, debiased=debiased) for a, b in ((x, y), (x, x), (y, y))
     )

@@ -115,20 +115,18 @@ def represent(
     -------
     Representation
         Float64, on the device of ``features`` (the CPU for devices without float64).
-        :class:`Missing` if an entry is not finite, if the features are the same for all
-        samples (to float32 rounding), or, for ``"rbf"``, if half of all distances are zero.
+        :class:`Missing` if there are fewer than 3 samples, if an entry is not finite, if the
+        features are the same for all samples (to float32 rounding), or, for ``"rbf"``, if half
+        of all distances are zero.
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 samples, or a parameter is out of range.
+        If a parameter is out of range.
     """
     n = len(features)
     if n < 3:
-        raise ValueError(
-            f"there are features of {n} sample(s), expected at least 3: any two representations "
-            "of two samples are alike"
-        )
+        return Missing(f"of {n} samples any two representations are alike: it needs at least 3")
     x = _double(features.reshape(n, -1))
     if not torch.isfinite(x).all():
         return Missing("the features hold NaN or infinite entries", finite=False)

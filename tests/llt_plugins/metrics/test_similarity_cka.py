@@ -257,8 +257,10 @@ def test_splits_that_are_missing_empty_or_too_small_are_named():
             Cka(inputs=inputs).measure(context)
     context = context_of(Counting(0), Counting(1))
     context.splits = {"train": train.subset(torch.arange(3))}
-    with pytest.raises(ValueError, match="at least 4"):
-        Cka(features="layers").measure(context)
+    for features in ("layers", "softmax"):
+        (found,) = Cka(features=features, inputs="plain", debiased=True).measure(context)
+        assert (found.value, found.status) == (None, "undefined")
+        assert "at least 4 samples, and there are 3" in found.details["reason"]
 
 
 def test_one_class_is_compared_like_any_other():
