@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from llt_core.analysis.phases import PHASES, PhaseRule, facts_of
-from llt_core.analysis.table import CellTable, Column, Floats, Sample
+from llt_core.analysis.samples import Alike, Samples
+from llt_core.analysis.table import CellTable, Column, Floats, Mask
 
 DRAWS = 200
 
@@ -44,7 +45,7 @@ def phase_probabilities(
     possible = np.ones(len(table), dtype=np.bool_)
     for name in columns.values():
         column = table.columns[name]
-        measured = np.array([_named(samples) for samples in column.samples], dtype=np.bool_)
+        measured = Samples.of(column.samples).reading(1)
         possible &= measured | np.isfinite(column.standard_errors) | ~np.isfinite(column.values)
     possible &= ~_too_few_for_pairs(table, list(columns.values()))
     if possible.any():
@@ -52,21 +53,23 @@ def phase_probabilities(
     return result
 
 
-def _named(samples: Sequence[Sample]) -> bool:
-    """Return whether it is known which models the samples of a cell are of."""
-    return any(len(sample.models) > 0 for sample in samples)
-
-
-def _too_few_for_pairs(table: CellTable, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
+def _too_few_for_pairs(table: CellTable, columns: Sequence[str]) -> Mask:
     """Return which cells have values of pairs, of fewer than three models; shape (N,)."""
-    models: list[set[int]] = [set() for _ in range(len(table))]
+    held = [Samples.of(table.columns[name].samples) for name in columns]
     paired = np.zeros(len(table), dtype=np.bool_)
-    for name in columns:
-        for row, samples in enumerate(table.columns[name].samples):
-            for sample in samples:
-                models[row].update(sample.models)
-                paired[row] |= len(sample.models) > 1
-    return paired & np.array([len(held) < 3 for held in models], dtype=np.bool_)
+    for samples in held:
+        paired |= samples.reading(2)
+    few: Mask = paired & (_models(held, len(table)).sum(axis=1) < 3)
+    return few
+
+
+def _models(columns: Sequence[Samples], rows: int) -> Mask:
+    """Return which models the samples of each of N rows read, in all columns; shape (N, most)."""
+    most = max((m + 1 for held in columns for read in held.models for m in read), default=0)
+    found = np.zeros((rows, most), dtype=np.bool_)
+    for held in columns:
+        found |= held.read(most)
+    return found
 
 
 def _probabilities(table: CellTable, rule: PhaseRule, draws: int, seed: int) -> Floats:
@@ -122,13 +125,9 @@ class ModelDraws:
         self._rng = np.random.default_rng([seed, 0])
         self._draws = draws
         rows = len(table)
-        self._models = np.zeros(rows, dtype=np.int64)
-        for name in columns:
-            for row, samples in enumerate(table.columns[name].samples):
-                for sample in samples:
-                    self._models[row] = max(
-                        (int(self._models[row]), *(m + 1 for m in sample.models))
-                    )
+        self._samples = {name: Samples.of(table.columns[name].samples) for name in columns}
+        places = _models(list(self._samples.values()), rows)
+        self._models = (places * np.arange(1, places.shape[1] + 1)).max(axis=1, initial=0)
         order = self._rng.permuted(np.tile(np.arange(draws), (rows, 1)), axis=1)
         self._order: npt.NDArray[np.intp] = order.astype(np.intp)
         self._pools = {
@@ -139,41 +138,39 @@ class ModelDraws:
         self.usable = np.ones((rows, draws), dtype=np.bool_)
         self._values = {name: self._resampled(table.columns[name]) for name in columns}
 
-    def values(self, column: Column) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def values(self, column: Column) -> tuple[Floats, Mask]:
         """Return means in each draw, shape (N, draws), and the cells that have samples, (N,)."""
         return self._values[column.name]
 
-    def _resampled(self, column: Column) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _resampled(self, column: Column) -> tuple[Floats, Mask]:
         rows = len(column.values)
         result = np.full((rows, self._draws), np.nan)
         sampled = np.zeros(rows, dtype=np.bool_)
-        for (k, members), group in self._groups(column).items():
+        for members, held, values in self._groups(column):
+            k = int(self._models[held[0]])
             weights = np.ones((self._draws, len(members)))
             for place, models in enumerate(members):
                 weights[:, place] = self._pools[k][:, list(models)].prod(axis=1)
-            held = np.array([[s.value for s in column.samples[row]] for row in group])
-            there = np.isfinite(held)
+            there = np.isfinite(values)
             if not there.any():
                 continue
             total = there @ weights.T
-            sums = np.where(there, held, 0.0) @ weights.T
+            sums = np.where(there, values, 0.0) @ weights.T
             means = np.where(total > 0, sums / np.where(total > 0, total, 1.0), np.nan)
-            places = np.array(group)
             has = there.any(axis=1)
-            own = np.take_along_axis(means, self._order[places], axis=1)
-            result[places] = own
-            sampled[places] = has
-            self.usable[places[has]] &= np.isfinite(own[has])
+            own = np.take_along_axis(means, self._order[held], axis=1)
+            result[held] = own
+            sampled[held] = has
+            self.usable[held[has]] &= np.isfinite(own[has])
         return result, sampled
 
-    def _groups(self, column: Column) -> dict[tuple[int, tuple[tuple[int, ...], ...]], list[int]]:
-        """Return the rows by their number of models and by which of them each sample reads."""
-        groups: dict[tuple[int, tuple[tuple[int, ...], ...]], list[int]] = {}
-        for row, samples in enumerate(column.samples):
-            k = int(self._models[row])
-            if _named(samples) and k > 1:
-                groups.setdefault((k, tuple(s.models for s in samples)), []).append(row)
-        return groups
+    def _groups(self, column: Column) -> Iterator[Alike]:
+        """Yield rows with the same number of models, whose samples read the same of them."""
+        for members, rows, values in self._samples[column.name].alike():
+            for k in np.unique(self._models[rows]):
+                mine = self._models[rows] == k
+                if k > 1:
+                    yield members, rows[mine], values[mine]
 
 
 def _logarithm(values: Floats) -> Floats:

@@ -3,47 +3,95 @@
 A row says what was measured (``name``, ``value``, ``standard_error``, ``unit``, ``status``), on
 which models (``seeds``: ``0`` for one, ``0+1`` for a pair), and of which composition. A row
 without seeds is a mean of ``n`` measurements, over ``models`` models.
+
+There may be a million rows, so whole columns are worked on, never rows.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import compress
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from llt_core.analysis.means import jackknife
-from llt_core.analysis.table import Axis, AxisKind, CellTable, Column, Sample
+from llt_core.analysis.coded import Coded, Codes, appearances, places_of, stretches, together
+from llt_core.analysis.means import jackknives
+from llt_core.analysis.samples import Floats, Samples
+from llt_core.analysis.table import Axis, AxisKind, CellTable, Column
 
-Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 
 NEEDED = ("name", "value")
 """Columns without which a table is no long one."""
-MEASURED = frozenset({
-    "metric", "name", "value", "standard_error", "unit", "n", "counted", "status", "seconds",
-    "finished", "device", "data_fingerprint", "data_verified", "digest", "seeds", "origin",
-    "models", "reason", "source",
-})  # fmt: skip
+NUMBERS = ("value", "standard_error", "n")
+"""Columns of numbers, which differ from row to row."""
+_UNUSED = ("metric", "counted", "seconds", "finished", "device", "data_fingerprint",
+           "data_verified", "digest", "source")  # fmt: skip
+UNUSED = frozenset(_UNUSED)
+"""Columns that say nothing of the cells; nobody needs to read them."""
+MEASURED = UNUSED | {*NUMBERS, "name", "unit", "status", "seeds", "origin", "models", "reason"}
 """Columns that describe the measurement, not the composition."""
 
 
-@dataclass
-class _Taken:
-    """All measurements of one quantity in one cell."""
+@dataclass(frozen=True)
+class LongTable:
+    """R measurements, by columns.
 
-    unit: str = ""
-    samples: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+    Attributes
+    ----------
+    numbers
+        Those of :data:`NUMBERS`, each of shape (R,); NaN where there is none.
+    columns
+        The others, in order.
+    """
+
+    numbers: Mapping[str, Floats]
+    columns: Mapping[str, Coded]
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Sequence[Any]]) -> LongTable:
+        """Return a table of columns of any values, None where there is none."""
+        return cls(
+            {
+                name: np.array([np.nan if v is None else float(v) for v in columns[name]])
+                for name in NUMBERS
+                if name in columns
+            },
+            {
+                name: Coded.of(held)
+                for name, held in columns.items()
+                if name not in NUMBERS and name not in UNUSED
+            },
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers.get("value", ()))
+
+    def __getitem__(self, name: str) -> Coded:
+        """Return a column; one of nothing but None if there is none of that name."""
+        return self.columns.get(name) or Coded(np.full(len(self), -1), [])
+
+    def number(self, name: str) -> Floats:
+        """Return a column of numbers; NaN if there is none of that name."""
+        return self.numbers.get(name, np.full(len(self), np.nan))
+
+    @property
+    def composition(self) -> list[str]:
+        """The columns that describe what was measured on."""
+        return [f for f in self.columns if f not in MEASURED and not f.startswith("metric.")]
+
+
+def by_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return rows, which may have different fields, as columns."""
+    names = dict.fromkeys(name for fields in dict.fromkeys(map(tuple, rows)) for name in fields)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def cells_of(
-    rows: Sequence[Row],
+    table: LongTable,
     name: str,
     *,
     axes: Sequence[str] | None = None,
@@ -51,11 +99,11 @@ def cells_of(
     origin: str = "llt",
     cells: Mapping[Key, str] | None = None,
 ) -> CellTable:
-    """Gather long rows into a table with one row a cell.
+    """Gather a long table into one with one row a cell.
 
     Parameters
     ----------
-    rows
+    table
         The measurements.
     name, origin
         Of the table.
@@ -69,211 +117,257 @@ def cells_of(
         quantity that was not measured in it. By default those that rows name.
 
     A row whose axis is None counts in every cell that agrees with it otherwise: a measurement
-    that several cells share.
+    that several cells share. The samples of a cell are in the order of the models they read.
     """
-    fields = tuple(find_axes(rows) if axes is None else axes)
-    known: dict[Key, str] = dict(cells) if cells is not None else _named(rows, fields)
-    if cells is None and len(fields) > 1:
-        known = dict(sorted(known.items(), key=lambda item: tuple(map(_order, item[0]))))
-    names = _distinguished(rows)
-    taken: dict[str, dict[Key, _Taken]] = {}
-    for row, quantity in zip(rows, names, strict=True):
-        of_quantity = taken.setdefault(quantity, {})
-        for key in _cells_of(tuple([row.get(f) for f in fields]), known):
-            if key not in of_quantity:
-                of_quantity[key] = _Taken()
-            _take(of_quantity[key], row)
-    models = {key: _models(taken, key) for key in known}
-    places = {key: {model: place for place, model in enumerate(models[key])} for key in known}
+    fields = tuple(find_axes(table) if axes is None else axes)
+    keys = together([table[f] for f in fields], len(table))
+    known = _named(keys.values) if cells is None else dict(cells)
+    quantities = _distinguished(table)
+    rows, places = _spread(keys, known)
+    read = _read(table["seeds"], np.isfinite(table.number("value")), rows, places, len(known))
+    of_quantity = places_of(quantities.codes[rows], len(quantities.values))
     return CellTable(
         name,
         tuple(
             Axis(f, tuple(key[i] for key in known), cast("AxisKind", (kinds or {}).get(f, "")))
             for i, f in enumerate(fields)
         ),
-        {quantity: _column(quantity, found, known, places) for quantity, found in taken.items()},
+        {
+            quantity: _column(quantity, table, rows[mine], places[mine], read.of(mine), known)
+            for quantity, mine in zip(quantities.values, of_quantity, strict=True)
+        },
         origin=origin,
-        models=_model_counts(rows, fields, known, models),
-        facts=_constant(rows, fields),
+        models=_model_counts(table["models"], keys, known, read.counts),
+        facts=_constant(table, fields),
     )
 
 
-def find_axes(rows: Sequence[Row]) -> list[str]:
+def find_axes(table: LongTable) -> list[str]:
     """Return the fields of the composition that tell cells apart, each only if it adds to it."""
-    return apart(rows, [field for field in _fields(rows) if not _describes(field)])
+    return apart({field: table[field] for field in table.composition})
 
 
-def _fields(rows: Iterable[Row]) -> list[str]:
-    """Return the names of all columns; rows of one table have few different sets of them."""
-    return list(dict.fromkeys(f for names in dict.fromkeys(map(tuple, rows)) for f in names))
+def apart(columns: Mapping[str, Coded]) -> list[str]:
+    """Return those columns that tell rows apart: not what follows from others before it.
 
-
-def apart(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
-    """Return those of ``fields`` that tell rows apart: not what follows from others before it.
-
-    >>> rows = [{"width": w, "twice": 2 * w, "batch": b} for w in (1, 2) for b in (16, 32)]
-    >>> apart(rows, ["width", "twice", "batch"])
+    >>> width, batch = [1, 1, 2, 2], [16, 32, 16, 32]
+    >>> columns = {"width": width, "twice": [2 * w for w in width], "batch": batch}
+    >>> apart({name: Coded.of(values) for name, values in columns.items()})
     ['width', 'batch']
     """
     found: list[str] = []
     most = 1
-    for name in fields:
-        if len({row.get(name) for row in rows} - {None}) < 2:
+    for name, column in columns.items():
+        if len(column.values) < 2:
             continue
-        keys = {tuple(row.get(f) for f in (*found, name)) for row in rows}
-        whole = len({key for key in keys if None not in key})
+        keys = together([columns[f] for f in (*found, name)], len(column.codes)).values
+        whole = sum(None not in key for key in keys)
         if whole > most:
             found.append(name)
             most = whole
     return found
 
 
-def _describes(name: str) -> bool:
-    return name in MEASURED or name.startswith("metric.")
+def _named(keys: Iterable[Key]) -> dict[Key, str]:
+    """Return the cells that rows name, in order if they have several axes."""
+    whole = [key for key in keys if None not in key]
+    if whole and len(whole[0]) > 1:
+        whole.sort(key=lambda key: tuple(map(_order, key)))
+    return dict.fromkeys(whole, "not in the table")
 
 
-def _named(rows: Iterable[Row], fields: Sequence[str]) -> dict[Key, str]:
-    keys = dict.fromkeys(tuple(row.get(f) for f in fields) for row in rows)
-    return {key: "not in the table" for key in keys if None not in key}
+def _spread(keys: Coded, known: Mapping[Key, str]) -> tuple[Codes, Codes]:
+    """Return rows and the places of cells they count in, as often as there are such cells."""
+    agreeing = _agreeing(keys.values, list(known))
+    sizes = np.array([len(cells) for cells in agreeing], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+    cells = np.array([cell for cells in agreeing for cell in cells], dtype=np.int64)
+    found = stretches(starts[keys.codes], sizes[keys.codes])
+    return np.repeat(np.arange(len(keys.codes)), sizes[keys.codes]), cells[found]
 
 
-def _cells_of(key: Key, known: Mapping[Key, str]) -> Iterable[Key]:
-    if key in known:
-        return (key,)
-    if None not in key:
-        return ()
-    return [
-        cell
-        for cell in known
-        if all(mine is None or mine == value for mine, value in zip(key, cell, strict=True))
-    ]
+def _agreeing(keys: Iterable[Key], known: Sequence[Key]) -> list[Sequence[int]]:
+    """Return for each key the cells that agree with it: itself, or all that do where it is None."""
+    places = {key: place for place, key in enumerate(known)}
+    by_given: dict[tuple[bool, ...], dict[Key, list[int]]] = {}
+    found: list[Sequence[int]] = []
+    for key in keys:
+        if key in places or None not in key:
+            found.append([places[key]] if key in places else [])
+            continue
+        given = tuple(value is not None for value in key)
+        if given not in by_given:
+            by_given[given] = {}
+            for place, cell in enumerate(known):
+                by_given[given].setdefault(tuple(compress(cell, given)), []).append(place)
+        found.append(by_given[given].get(tuple(compress(key, given)), []))
+    return found
 
 
-def _distinguished(rows: Sequence[Row]) -> list[str]:
+def _distinguished(table: LongTable) -> Coded:
     """Return what to call the quantity of each row: with parameters where these differ."""
-    settings: dict[str, dict[str, set[Any]]] = {}
-    fields = [field for field in _fields(rows) if field.startswith("metric.")]
-    if not fields:
-        return [str(row["name"]) for row in rows]
-    for row in rows:
-        seen = settings.setdefault(str(row["name"]), {})
-        for name in fields:
-            seen.setdefault(name, set()).add(row.get(name))
-    differ = {
-        quantity: [name for name, values in seen.items() if len(values) > 1]
-        for quantity, seen in settings.items()
-    }
+    names = table["name"]
+    told, differ = {"name": names}, {}
+    for field, column in table.columns.items():
+        if not field.startswith("metric.") or column.constant:
+            continue
+        seen = np.zeros((len(names.values) + 1, len(column.values) + 1), dtype=np.bool_)
+        seen[names.codes, column.codes] = True
+        differ[field] = seen.sum(axis=1) > 1
+        if differ[field].any():
+            told[field] = column
+    found = together(list(told.values()), len(table))
+    places = {name: place for place, name in enumerate(names.values)}
     called = []
-    for row in rows:
-        quantity = str(row["name"])
-        told = [f"{f[7:]}={row.get(f)}" for f in differ.get(quantity, ()) if row.get(f) is not None]
-        called.append(f"{quantity}({', '.join(told)})" if told else quantity)
-    return called
+    for name, *values in found.values:
+        settings = ", ".join(
+            f"{field[7:]}={value}"
+            for field, value in zip(list(told)[1:], values, strict=True)
+            if value is not None and differ[field][places.get(name, -1)]
+        )
+        called.append(f"{name}({settings})" if settings else str(name))
+    again = Coded.of(called)
+    return Coded(again.codes[found.codes], again.values)
 
 
-def _take(taken: _Taken, row: Row) -> None:
-    value = _float(row.get("value"))
-    taken.unit = taken.unit or str(row.get("unit") or "")
-    if math.isfinite(value):
-        models = tuple(str(row["seeds"]).split("+")) if row.get("seeds") not in (None, "") else ()
-        taken.samples.append((models, value))
-        taken.errors.append(_float(row.get("standard_error")))
-        taken.counts.append(1 if models else int(row.get("n") or 1))
-    else:
-        taken.lost.append(str(row.get("reason") or row.get("status") or "not_finite"))
+@dataclass(frozen=True)
+class _Read:
+    """Which models measurements read, by their places among those of their cell.
+
+    Attributes
+    ----------
+    reads
+        Of each row, its place in ``models``; -1 where there is no value.
+    models
+        What rows read, each once, in order.
+    counts
+        How many models each cell has.
+    """
+
+    reads: Codes
+    models: Sequence[tuple[int, ...]]
+    counts: Codes
+
+    def of(self, rows: Codes) -> _Read:
+        return _Read(self.reads[rows], self.models, self.counts)
 
 
-def _models(taken: Mapping[str, Mapping[Key, _Taken]], key: Key) -> list[str]:
-    """Return the models of a cell, by their seeds, in order."""
-    found = {
-        model
-        for quantity in taken.values()
-        if key in quantity
-        for models, _ in quantity[key].samples
-        for model in models
-    }
-    return sorted(found, key=_order)
+def _read(
+    seeds: Coded, there: npt.NDArray[np.bool_], rows: Codes, places: Codes, cells: int
+) -> _Read:
+    """Return which models of its cell each row reads, these numbered in the order of seeds."""
+    sets = [text.split("+") if text else [] for text in seeds.as_text()]
+    names = sorted(dict.fromkeys(name for held in sets for name in held), key=_order)
+    ranks = {name: rank for rank, name in enumerate(names)}
+    members = np.array([ranks[name] for held in sets for name in held], dtype=np.int64)
+    sizes = np.array([len(held) for held in sets], dtype=np.int64)
+    starts = np.cumsum(sizes) - sizes
+
+    mine = np.flatnonzero(there[rows])
+    of_rows = seeds.codes[rows[mine]] % len(sets)  # none: the last, which is empty
+    pairs, first = appearances(places[mine] * len(sets) + of_rows)
+    cell, held = places[mine][first], of_rows[first]
+    before = np.cumsum(sizes[held]) - sizes[held]
+    where = (
+        np.repeat(cell, sizes[held]) * len(names) + members[stretches(starts[held], sizes[held])]
+    )
+    found = np.unique(where)  # cell by cell, and in the order of the names
+    counts = np.bincount(found // max(len(names), 1), minlength=cells)
+    among = np.searchsorted(found, where) - np.repeat(
+        (np.cumsum(counts) - counts)[cell], sizes[held]
+    )
+    columns = []
+    for place in range(int(sizes[held].max(initial=0))):
+        codes = np.full(len(held), -1)
+        more = sizes[held] > place
+        codes[more] = among[before[more] + place]
+        columns.append(Coded(codes, range(int(counts.max()))))
+    read = together(columns, len(held))
+    models = [tuple(place for place in key if place is not None) for key in read.values]
+    order = sorted(range(len(models)), key=models.__getitem__)
+    reads = np.full(len(rows), -1)
+    reads[mine] = np.argsort(order)[read.codes[pairs]]
+    return _Read(reads, [models[place] for place in order], counts)
 
 
-def _model_counts(
-    rows: Sequence[Row],
-    fields: Sequence[str],
-    known: Mapping[Key, str],
-    models: Mapping[Key, Sequence[str]],
-) -> npt.NDArray[np.int64]:
+def _model_counts(said: Coded, keys: Coded, known: Mapping[Key, str], counts: Codes) -> Codes:
     """Return how many models each cell has; where rows are means, they say it themselves."""
-    counts = {key: len(models[key]) for key in known}
-    for row in rows if "models" in _fields(rows) else ():
-        key = tuple(row.get(f) for f in fields)
-        if row.get("models") and key in counts:
-            counts[key] = int(row["models"])
-    return np.array(list(counts.values()), dtype=np.int64)
+    numbers = np.array([int(number or 0) for number in (*said.values, 0)])[said.codes]
+    places = {key: place for place, key in enumerate(known)}
+    of_keys = np.array([places.get(key, -1) for key in keys.values], dtype=np.int64)
+    cells = of_keys[keys.codes]
+    mine = (numbers != 0) & (cells >= 0)
+    result = counts.copy()
+    result[cells[mine]] = numbers[mine]
+    return result
 
 
 def _column(
-    name: str,
-    found: Mapping[Key, _Taken],
-    known: Mapping[Key, str],
-    places: Mapping[Key, Mapping[str, int]],
+    name: str, table: LongTable, rows: Codes, places: Codes, read: _Read, known: Mapping[Key, str]
 ) -> Column:
-    values, errors, counts, reasons, samples = [], [], [], [], []
-    for key, missing in known.items():
-        taken = found.get(key, _Taken())
-        values.append(_mean([v for _, v in taken.samples]))
-        errors.append(_error(taken))
-        counts.append(sum(taken.counts))
-        reasons.append("" if taken.samples else ", ".join(dict.fromkeys(taken.lost)) or missing)
-        samples.append(
-            tuple(Sample(tuple(places[key][m] for m in read), v) for read, v in taken.samples)
-        )
-    unit = next((taken.unit for taken in found.values() if taken.unit), "")
+    """Gather the rows of one quantity, each with the place of its cell."""
+    there = read.reads >= 0
+    order = np.argsort(places[there] * len(read.models) + read.reads[there], kind="stable")
+    held = rows[there][order]
+    samples = Samples(
+        np.bincount(places[there], minlength=len(known)),
+        read.models,
+        read.reads[there][order],
+        table.number("value")[held],
+    )
+    errors, n = _errors(samples, table.number("standard_error")[held]), table.number("n")[held]
+    n = np.where(samples.widths[samples.reads] > 0, 1, np.where(n > 0, n, 1).astype(np.int64))
+    unit = table["unit"]
+    texts = unit.as_text()
+    _, first = appearances(unit.codes[rows] + 1)
+    missing = ~there & (samples.sizes[places] == 0)
     return Column(
         name,
-        np.array(values, dtype=np.float64),
-        unit,
-        np.array(errors, dtype=np.float64),
-        np.array(counts, dtype=np.int64),
-        tuple(reasons),
-        tuple(samples),
+        samples.means,
+        next((texts[code] for code in unit.codes[rows[first]] if texts[code]), ""),
+        errors,
+        np.bincount(samples.rows, n, minlength=len(known)).astype(np.int64),
+        _reasons(samples.sizes, table, rows[missing], places[missing], known),
+        samples,
     )
 
 
-def _error(taken: _Taken) -> float:
-    """Return the standard error of the mean over models; of what is a mean already, its own.
+def _errors(samples: Samples, own: Floats) -> Floats:
+    """Return the standard error of each mean over models; of what is a mean already, its own.
 
     That of a single model or pair is unknown: how sure one measurement is says nothing of how
     much models differ.
     """
-    read = [models for models, _ in taken.samples]
-    if () in read:
-        return taken.errors[0] if len(read) == 1 else math.nan
-    if len(set(read)) == len(read) and max(map(len, read), default=0) == 1:
-        return _error_of_mean([value for _, value in taken.samples])
-    error = jackknife(taken.samples)
-    return math.nan if error is None else error
+    result = np.full(len(samples), np.nan)
+    for models, cells, values in samples.alike():
+        if () not in models:
+            result[cells] = jackknives(values, models)
+    alone = (samples.sizes == 1) & ~samples.reading(1)
+    result[alone] = own[samples.starts[alone]]
+    return result
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
+def _reasons(
+    sizes: Codes, table: LongTable, rows: Codes, places: Codes, known: Mapping[Key, str]
+) -> tuple[str, ...]:
+    """Return why cells have no value, as ``rows`` say that were to have one."""
+    reason, status = table["reason"], table["status"]
+    reasons, states = reason.as_text(), status.as_text()
+    told: dict[int, dict[str, None]] = {}
+    codes = (places, reason.codes[rows], status.codes[rows])
+    for place, why, state in zip(*(found.tolist() for found in codes), strict=True):
+        text = reasons[why] or states[state] or "not_finite"
+        told.setdefault(place, {})[text] = None
+    found = zip(sizes.tolist(), known.values(), strict=True)
+    return tuple(
+        "" if size else ", ".join(told.get(place, ())) or missing
+        for place, (size, missing) in enumerate(found)
+    )
 
 
-def _error_of_mean(values: Sequence[float]) -> float:
-    """Return s/√n, which the jackknife comes to for one value a model; NaN for a single one."""
-    n = len(values)
-    if n < 2:
-        return math.nan
-    mean = math.fsum(values) / n
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
-
-
-def _constant(rows: Sequence[Row], axes: Sequence[str]) -> dict[str, Any]:
-    fields = [f for f in _fields(rows) if not _describes(f) and f not in axes]
-    found = {f: {row.get(f) for row in rows} for f in fields}
-    return {f: next(iter(v)) for f, v in found.items() if len(v) == 1 and v != {None}}
-
-
-def _float(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _constant(table: LongTable, axes: Sequence[str]) -> dict[str, Any]:
+    fields = {f: table[f] for f in table.composition if f not in axes}
+    return {f: c.values[c.codes[0]] for f, c in fields.items() if c.constant}
 
 
 def _order(value: Any) -> tuple[int, float, str]:

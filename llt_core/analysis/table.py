@@ -6,23 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from llt_core.analysis.samples import Floats, Mask, Sample, Samples
 from llt_core.errors import RequestError
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["Axis", "AxisKind", "CellTable", "Column", "Floats", "Mask", "Sample", "Samples"]
+
 AxisKind = Literal["load", "temperature", ""]
-
-
-class Sample(NamedTuple):
-    """One measurement behind a row's mean: which of the row's models it reads, and its value."""
-
-    models: tuple[int, ...]
-    value: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class Column:
     standard_errors: Floats = field(default_factory=lambda: np.empty(0))
     n: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     reasons: tuple[str, ...] = ()
-    samples: tuple[tuple[Sample, ...], ...] = ()
+    samples: Sequence[tuple[Sample, ...]] = ()
 
     def __post_init__(self) -> None:
         rows = len(self.values)
@@ -115,7 +109,7 @@ class Column:
             standard_errors=self.standard_errors[rows],
             n=self.n[rows],
             reasons=tuple(self.reasons[row] for row in rows),
-            samples=tuple(self.samples[row] for row in rows),
+            samples=Samples.of(self.samples).select(rows),
         )
 
 

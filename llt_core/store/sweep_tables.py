@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from llt_core.analysis.rows import Key, apart, cells_of
+from llt_core.analysis.coded import Coded
+from llt_core.analysis.rows import Key, LongTable, apart, by_columns, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.store.cells import Store
 from llt_core.store.index import records
@@ -34,14 +35,16 @@ def sweep_table(store: Store, name: str) -> CellTable:
     states = glance.states(sweep, running(store))
     values = [point_values(point) for point in sweep.points]
     # Of fields that vary together (data and epochs, say) the first one is the axis.
-    axes = apart(values, sweep.fields) or list(sweep.fields[:1])
+    varied = {field: Coded.of([found.get(field) for found in values]) for field in sweep.fields}
+    axes = apart(varied) or list(sweep.fields[:1])
     cells: dict[Key, str] = {}
     for point, found in zip(sweep.points, values, strict=True):
         cells[tuple(found[field] for field in axes)] = _missing(point, states)
     wanted = set(sweep.measures)
     rows = sweep_rows(sweep, (r for r in records(store) if r.digest in wanted))
     origin = _origin(sweep, rows)
-    return cells_of(rows, name, axes=axes, kinds=sweep.kinds, origin=origin, cells=cells)
+    table = LongTable.of(by_columns(rows))
+    return cells_of(table, name, axes=axes, kinds=sweep.kinds, origin=origin, cells=cells)
 
 
 def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:

@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from llt_core.analysis.coded import Coded
 from llt_core.analysis.flat import Flat, read_flat
 from llt_core.analysis.headings import Meaning, meaning
-from llt_core.analysis.rows import NEEDED, cells_of, find_axes
+from llt_core.analysis.rows import NEEDED, NUMBERS, UNUSED, LongTable, cells_of, find_axes
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
@@ -22,6 +23,9 @@ from llt_core.store.cells import Store, cannot_write
 from llt_core.store.export import to_pandas
 from llt_core.store.sweep_tables import sweep_table
 from llt_core.store.sweeps import names
+
+if TYPE_CHECKING:
+    import pyarrow as arrow
 
 ENDINGS = (".csv", ".parquet")
 LONGEST_FIELD = 1_000_000
@@ -68,7 +72,7 @@ def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTab
         return _read_parquet(path, said)
     flat = read_csv(path)
     if not said and set(NEEDED) <= set(flat.columns):
-        return _long(_typed(flat), path)
+        return _long(LongTable.of(_typed(flat)), path)
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
 
@@ -227,17 +231,26 @@ def _file(store: Store, name: str) -> Path:
 
 
 def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTable:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, parquet, types
 
     try:
-        table = parquet.read_table(path)
+        schema = parquet.read_schema(path)
+        long = not said and set(NEEDED) <= set(schema.names)
+        needed = [field for field in schema if field.name not in UNUSED]
+        texts = [f.name for f in needed if types.is_string(f.type) or types.is_large_string(f.type)]
+        table = parquet.read_table(
+            path,
+            columns=[field.name for field in needed] if long else None,
+            read_dictionary=texts if long else None,
+        )
+        measured = _measurements(table) if long else None
     except (ArrowException, OSError) as error:
         raise RequestError(
             f"the table cannot be read: {error}", where=str(path), expected="a Parquet file"
         ) from error
-    facts = json.loads((table.schema.metadata or {}).get(b"llt", b"{}"))
-    if not said and set(NEEDED) <= set(table.column_names):
-        return _long(table.to_pylist(), path, facts)
+    if measured is not None:
+        facts = json.loads((table.schema.metadata or {}).get(b"llt", b"{}"))
+        return _long(measured, path, facts)
     columns = {
         name: ["" if v is None else str(v) for v in table.column(name).to_pylist()]
         for name in table.column_names
@@ -246,13 +259,42 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
 
-def _long(
-    rows: list[dict[str, Any]], path: Path, facts: Mapping[str, Any] | None = None
-) -> CellTable:
-    kinds = (facts or {}).get("kinds") or _known_kinds(rows)
-    origin = (facts or {}).get("origin") or next((r["origin"] for r in rows if r.get("origin")), "")
+def _measurements(table: arrow.Table) -> LongTable:
+    """Return a long table; what arrow counts for us need never become an object."""
+    import pyarrow as arrow
+
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return LongTable(
+        {
+            name: column.cast(arrow.float64(), safe=False).to_numpy()
+            for name, column in columns.items()
+            if name in NUMBERS
+        },
+        {name: _coded(column) for name, column in columns.items() if name not in NUMBERS},
+    )
+
+
+def _coded(column: arrow.ChunkedArray) -> Coded:
+    import numpy as np
+    import pyarrow as arrow
+    from pyarrow import compute
+
+    if arrow.types.is_integer(column.type):  # mostly settings, the same wherever they are known
+        ends = compute.min_max(column).as_py()
+        if ends["min"] == ends["max"]:
+            there = column.is_valid().to_numpy().astype(np.int64)
+            return Coded(there - 1, [ends["min"]] if there.any() else [])
+    found = column.unify_dictionaries().combine_chunks().dictionary_encode()
+    known = Coded.of([None if v != v else v for v in found.dictionary.to_pylist()])
+    codes = found.indices.fill_null(len(known.codes)).to_numpy()
+    return Coded(np.append(known.codes, -1)[codes], known.values)
+
+
+def _long(table: LongTable, path: Path, facts: Mapping[str, Any] | None = None) -> CellTable:
+    kinds = (facts or {}).get("kinds") or _known_kinds(table)
+    origin = (facts or {}).get("origin") or next((o for o in table["origin"].values if o), "")
     return cells_of(
-        rows,
+        table,
         path.stem,
         axes=list(kinds) or None,
         kinds=kinds,
@@ -260,15 +302,18 @@ def _long(
     )
 
 
-def _known_kinds(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the varied fields of long rows, each with its kind if it is a well-known one."""
-    known = {field: meaning(field) for field in find_axes(rows)}
+def _known_kinds(table: LongTable) -> dict[str, str]:
+    """Return the varied fields of a long table, each with its kind if it is a well-known one."""
+    known = {field: meaning(field) for field in find_axes(table)}
     return {f: one.kind if one and one.role == "axis" else "" for f, one in known.items()}
 
 
-def _typed(flat: Flat) -> list[dict[str, Any]]:
-    """Return the rows of a long CSV file, numbers as numbers and nothing as None."""
-    columns = {name: [_value(text) for text in texts] for name, texts in flat.columns.items()}
+def _typed(flat: Flat) -> dict[str, list[Any]]:
+    """Return the columns of a long CSV file, numbers as numbers and nothing as None."""
+    columns = {}
+    for name, texts in flat.columns.items():
+        known = {text: _value(text) for text in set(texts)}
+        columns[name] = [known[text] for text in texts]
     if "seeds" in flat.columns:  # 0+1 for a pair, so never a number
         columns["seeds"] = [text or None for text in flat.columns["seeds"]]
     for row, value in enumerate(columns["value"]):
@@ -278,7 +323,7 @@ def _typed(flat: Flat) -> list[dict[str, Any]]:
                 where=f"{flat.where}, line {flat.lines[row]}, column value",
                 expected="a number, or nothing where there is none",
             )
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return columns
 
 
 def _value(text: str) -> Any:
