@@ -25,7 +25,10 @@ from llt_core.store.sweep_tables import sweep_table
 from llt_core.store.sweeps import names
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as arrow
+    from pyarrow import parquet
 
 ENDINGS = (".csv", ".parquet")
 LONGEST_FIELD = 1_000_000
@@ -235,22 +238,16 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
 
     try:
         schema = parquet.read_schema(path)
-        long = not said and set(NEEDED) <= set(schema.names)
-        needed = [field for field in schema if field.name not in UNUSED]
-        texts = [f.name for f in needed if types.is_string(f.type) or types.is_large_string(f.type)]
-        table = parquet.read_table(
-            path,
-            columns=[field.name for field in needed] if long else None,
-            read_dictionary=texts if long else None,
-        )
-        measured = _measurements(table) if long else None
+        texts = [f.name for f in schema if types.is_string(f.type) or types.is_large_string(f.type)]
+        if not said and set(NEEDED) <= set(schema.names):
+            file = parquet.ParquetFile(path, read_dictionary=texts)
+            facts = json.loads((schema.metadata or {}).get(b"llt", b"{}"))
+            return _long(_measurements(file), path, facts)
+        table = parquet.ParquetFile(path).read()
     except (ArrowException, OSError) as error:
         raise RequestError(
             f"the table cannot be read: {error}", where=str(path), expected="a Parquet file"
         ) from error
-    if measured is not None:
-        facts = json.loads((table.schema.metadata or {}).get(b"llt", b"{}"))
-        return _long(measured, path, facts)
     columns = {
         name: ["" if v is None else str(v) for v in table.column(name).to_pylist()]
         for name in table.column_names
@@ -259,35 +256,59 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
 
-def _measurements(table: arrow.Table) -> LongTable:
-    """Return a long table; what arrow counts for us need never become an object."""
+def _measurements(file: parquet.ParquetFile) -> LongTable:
+    """Return a long table, read column by column: each finds the memory that the last one had."""
+    import numpy as np
     import pyarrow as arrow
 
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    return LongTable(
-        {
-            name: column.cast(arrow.float64(), safe=False).to_numpy()
-            for name, column in columns.items()
-            if name in NUMBERS
-        },
-        {name: _coded(column) for name, column in columns.items() if name not in NUMBERS},
-    )
+    numbers, columns = {}, {}
+    for name in file.schema_arrow.names:
+        if name in UNUSED:
+            continue
+        column = file.read(columns=[name]).column(name)
+        if name in NUMBERS:
+            column = column.cast(arrow.float64(), safe=False)
+            numbers[name] = _plain(column.combine_chunks(), np.nan)
+        else:
+            columns[name] = _coded(column)
+    return LongTable(numbers, columns)
 
 
 def _coded(column: arrow.ChunkedArray) -> Coded:
     import numpy as np
-    import pyarrow as arrow
-    from pyarrow import compute
+    from pyarrow import compute, types
 
-    if arrow.types.is_integer(column.type):  # mostly settings, the same wherever they are known
+    if types.is_integer(column.type):
         ends = compute.min_max(column).as_py()
-        if ends["min"] == ends["max"]:
-            there = column.is_valid().to_numpy().astype(np.int64)
-            return Coded(there - 1, [ends["min"]] if there.any() else [])
+        if ends["min"] is not None and ends["min"] == ends["max"]:  # most settings are the same wherever they are known
+            there = _there(column.combine_chunks())
+            return Coded(there.view(np.int8) - 1, [ends["min"]])
     found = column.unify_dictionaries().combine_chunks().dictionary_encode()
     known = Coded.of([None if v != v else v for v in found.dictionary.to_pylist()])
-    codes = found.indices.fill_null(len(known.codes)).to_numpy()
-    return Coded(np.append(known.codes, -1)[codes], known.values)
+    if len(known.codes) == 1 and not column.null_count:
+        return Coded(np.broadcast_to(known.codes, len(column)), known.values)
+    return Coded(np.append(known.codes, -1)[_plain(found.indices, -1)], known.values)
+
+
+def _plain(column: arrow.Array, none: float) -> npt.NDArray[Any]:
+    """Return numbers, with ``none`` for nulls: arrow's own way would import pandas."""
+    import numpy as np
+
+    kind = np.dtype(str(column.type).replace("double", "float64"))
+    start, length = column.offset * kind.itemsize, len(column)
+    data = np.frombuffer(column.buffers()[1] or b"", kind, length, start)
+    return np.where(_there(column), data, none) if column.null_count else data
+
+
+def _there(column: arrow.Array) -> npt.NDArray[np.bool_]:
+    """Return where a column is not null, of the bits that say so."""
+    import numpy as np
+
+    bits = column.buffers()[0]
+    if bits is None:
+        return np.full(len(column), column.null_count == 0)
+    found = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
+    return found[column.offset : column.offset + len(column)].astype(np.bool_)
 
 
 def _long(table: LongTable, path: Path, facts: Mapping[str, Any] | None = None) -> CellTable:
