@@ -20,27 +20,33 @@ FORMATS = ("csv", "parquet")
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     """Return one flat dictionary per measurement (train cells have none and are left out)."""
-    return [
-        {
-            **composition_columns(record.composition),
-            "metric": record.composition["metric"]["name"],
-            "name": measurement.name,
-            "value": measurement.value,
-            "standard_error": measurement.standard_error,
-            "unit": measurement.unit,
-            "n": measurement.n,
-            "counted": measurement.counted,
-            "status": measurement.status,
-            "seconds": record.seconds,
-            "finished": record.provenance.get("finished"),
-            "device": record.provenance.get("device"),
-            "data_fingerprint": record.provenance.get("data", {}).get("fingerprint"),
-            "data_verified": record.provenance.get("data", {}).get("verified"),
-            "digest": record.digest,
-        }
-        for record in records
-        for measurement in record.measurements
-    ]
+    found: list[dict[str, Any]] = []
+    for record in records:
+        if not record.measurements:
+            continue
+        data = record.provenance.get("data", {})
+        composition = composition_columns(record.composition)
+        found += [
+            {
+                **composition,
+                "metric": record.composition["metric"]["name"],
+                "name": measurement.name,
+                "value": measurement.value,
+                "standard_error": measurement.standard_error,
+                "unit": measurement.unit,
+                "n": measurement.n,
+                "counted": measurement.counted,
+                "status": measurement.status,
+                "seconds": record.seconds,
+                "finished": record.provenance.get("finished"),
+                "device": record.provenance.get("device"),
+                "data_fingerprint": data.get("fingerprint"),
+                "data_verified": data.get("verified"),
+                "digest": record.digest,
+            }
+            for measurement in record.measurements
+        ]
+    return found
 
 
 def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:

@@ -40,8 +40,7 @@ def sweep_table(store: Store, name: str) -> CellTable:
     cells: dict[Key, str] = {}
     for point, found in zip(sweep.points, values, strict=True):
         cells[tuple(found[field] for field in axes)] = _missing(point, states)
-    wanted = set(sweep.measures)
-    rows = sweep_rows(sweep, (r for r in records(store) if r.digest in wanted))
+    rows = sweep_rows(sweep, records(store, set(sweep.measures)))
     origin = _origin(sweep, rows)
     table = LongTable.of(by_columns(rows))
     return cells_of(table, name, axes=axes, kinds=sweep.kinds, origin=origin, cells=cells)

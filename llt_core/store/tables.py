@@ -280,7 +280,8 @@ def _coded(column: arrow.ChunkedArray) -> Coded:
 
     if types.is_integer(column.type):
         ends = compute.min_max(column).as_py()
-        if ends["min"] is not None and ends["min"] == ends["max"]:  # most settings are the same wherever they are known
+        if ends["min"] is not None and ends["min"] == ends["max"]:
+            # Most settings are the same wherever they are known.
             there = _there(column.combine_chunks())
             return Coded(there.view(np.int8) - 1, [ends["min"]])
     found = column.unify_dictionaries().combine_chunks().dictionary_encode()

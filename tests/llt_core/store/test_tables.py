@@ -1,5 +1,6 @@
 """Tables by name: sweeps, imported ones, and files."""
 
+import math
 import os
 import time
 from pathlib import Path
@@ -175,6 +176,35 @@ def test_names_of_nothing(swept, tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(RequestError, match="cannot be read"):
         open_table(str(tmp_path / "t.parquet"))
+
+
+def test_columns_of_parquet_files_are_read_as_they_are(tmp_path):
+    """Nulls, NaN, categories with some that do not occur, and settings of one metric alone."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kinds = arrow.DictionaryArray.from_arrays([1, 1, 0, None] * 2, ["mlp", "cnn", "vit"])
+    columns = {
+        "architecture": kinds,
+        "train.epochs": [3] * 8,
+        "train.rate": [0.1, math.nan, 0.1, 0.1] * 2,
+        "metric.radius": [None, 7] * 4,
+        "seeds": ["0"] * 4 + ["1"] * 4,
+        "name": ["loss", "loss", "loss", "trace"] * 2,
+        "value": [1, 2, 3, 4, 5, None, 7, 8],
+        "unit": arrow.array(["nats"] * 8, arrow.large_string()),
+    }
+    for size in (8, 3):
+        parquet.write_table(arrow.table(columns), tmp_path / "t.parquet", row_group_size=size)
+        table = read_table(tmp_path / "t.parquet")
+        (axis,) = table.axes
+        assert (axis.name, axis.values) == ("architecture", ("cnn", "mlp"))
+        assert table.facts == {"train.epochs": 3}
+        assert list(table.columns) == ["loss", "loss(radius=7)", "trace"]
+        np.testing.assert_array_equal(table.column("loss").values, [3, 5])
+        np.testing.assert_array_equal(table.column("loss(radius=7)").values, [2, np.nan])
+        np.testing.assert_array_equal(table.column("trace").values, [6, 6])
+        assert table.column("loss").unit == "nats"
+    parquet.write_table(arrow.table(columns).slice(0, 0), tmp_path / "t.parquet")
+    assert len(read_table(tmp_path / "t.parquet")) == 0
 
 
 def test_ten_thousand_cells(tmp_path):
