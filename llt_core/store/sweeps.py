@@ -170,15 +170,15 @@ def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, 
                 if known[field] != value:
                     known[field] = None
     order = {digest: number for number, digest in enumerate(values)}
-    mine = sorted((r for r in records if r.digest in order), key=lambda r: order[r.digest])
-    return [
+    found = [
         {
             **dict.fromkeys(sweep.fields),
             **row,
             **{f: _scalar(v) for f, v in values[row["digest"]].items() if v is not None},
         }
-        for row in rows(mine)
+        for row in rows(record for record in records if record.digest in order)
     ]
+    return sorted(found, key=lambda row: order[row["digest"]])
 
 
 def point_values(point: SweepPoint) -> dict[str, Any]:

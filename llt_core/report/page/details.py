@@ -64,7 +64,7 @@ def details_of(
     Figures are thinned out until all of them take no more than ``budget`` bytes.
     """
     wanted = {*sweep.models, *sweep.measures}
-    found = {record.digest: record for record in records(store) if record.digest in wanted}
+    found = {record.digest: record for record in records(store, wanted)}
     points = _points_of_rows(sweep, table)
     detailed = _spread([row for row, point in enumerate(points) if point is not None])
     drawn: dict[int, list[Drawn]] = {}
