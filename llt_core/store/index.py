@@ -69,7 +69,7 @@ def _stamps(folder: Path) -> dict[str, int]:
     """Return when each record was written, by digest; one look at each, there may be many."""
     found = {}
     for shard in os.listdir(folder) if folder.is_dir() else ():
-        with suppress(NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             for digest in os.listdir(folder / shard):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     file = f"{folder}/{shard}/{digest}/{RECORD_FILE}"

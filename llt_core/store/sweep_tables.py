@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 from llt_core.analysis.coded import Coded
-from llt_core.analysis.rows import Key, LongTable, apart, by_columns, cells_of
+from llt_core.analysis.long import LongTable, by_columns
+from llt_core.analysis.rows import Key, apart, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.store.cells import Store
 from llt_core.store.index import records

@@ -10,25 +10,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llt_core.analysis.coded import Coded
 from llt_core.analysis.flat import Flat, read_flat
 from llt_core.analysis.headings import Meaning, meaning
-from llt_core.analysis.rows import NEEDED, NUMBERS, UNUSED, LongTable, cells_of, find_axes
+from llt_core.analysis.long import NEEDED, LongTable
+from llt_core.analysis.rows import cells_of, find_axes
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
 from llt_core.store.cells import Store, cannot_write
 from llt_core.store.export import to_pandas
+from llt_core.store.parquet_columns import measurements
 from llt_core.store.sweep_tables import sweep_table
 from llt_core.store.sweeps import names
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pyarrow as arrow
-    from pyarrow import parquet
 
 ENDINGS = (".csv", ".parquet")
 LONGEST_FIELD = 1_000_000
@@ -242,7 +237,7 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
         if not said and set(NEEDED) <= set(schema.names):
             file = parquet.ParquetFile(path, read_dictionary=texts)
             facts = json.loads((schema.metadata or {}).get(b"llt", b"{}"))
-            return _long(_measurements(file), path, facts)
+            return _long(measurements(file), path, facts)
         table = parquet.ParquetFile(path).read()
     except (ArrowException, OSError) as error:
         raise RequestError(
@@ -254,62 +249,6 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
     }
     flat = Flat(columns, range(1, table.num_rows + 1), str(path))
     return read_flat(flat, path.stem, said, f"file {path.name}")
-
-
-def _measurements(file: parquet.ParquetFile) -> LongTable:
-    """Return a long table, read column by column: each finds the memory that the last one had."""
-    import numpy as np
-    import pyarrow as arrow
-
-    numbers, columns = {}, {}
-    for name in file.schema_arrow.names:
-        if name in UNUSED:
-            continue
-        column = file.read(columns=[name]).column(name)
-        if name in NUMBERS:
-            column = column.cast(arrow.float64(), safe=False)
-            numbers[name] = _plain(column.combine_chunks(), np.nan)
-        else:
-            columns[name] = _coded(column)
-    return LongTable(numbers, columns)
-
-
-def _coded(column: arrow.ChunkedArray) -> Coded:
-    import numpy as np
-    from pyarrow import compute, types
-
-    if types.is_integer(column.type):
-        ends = compute.min_max(column).as_py()
-        if ends["min"] is not None and ends["min"] == ends["max"]:
-            # Most settings are the same wherever they are known.
-            there = _there(column.combine_chunks())
-            return Coded(there.view(np.int8) - 1, [ends["min"]])
-    found = column.unify_dictionaries().combine_chunks().dictionary_encode()
-    known = Coded.of([None if v != v else v for v in found.dictionary.to_pylist()])
-    if len(known.codes) == 1 and not column.null_count:
-        return Coded(np.broadcast_to(known.codes, len(column)), known.values)
-    return Coded(np.append(known.codes, -1)[_plain(found.indices, -1)], known.values)
-
-
-def _plain(column: arrow.Array, none: float) -> npt.NDArray[Any]:
-    """Return numbers, with ``none`` for nulls: arrow's own way would import pandas."""
-    import numpy as np
-
-    kind = np.dtype(str(column.type).replace("double", "float64"))
-    start, length = column.offset * kind.itemsize, len(column)
-    data = np.frombuffer(column.buffers()[1] or b"", kind, length, start)
-    return np.where(_there(column), data, none) if column.null_count else data
-
-
-def _there(column: arrow.Array) -> npt.NDArray[np.bool_]:
-    """Return where a column is not null, of the bits that say so."""
-    import numpy as np
-
-    bits = column.buffers()[0]
-    if bits is None:
-        return np.full(len(column), column.null_count == 0)
-    found = np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
-    return found[column.offset : column.offset + len(column)].astype(np.bool_)
 
 
 def _long(table: LongTable, path: Path, facts: Mapping[str, Any] | None = None) -> CellTable:

@@ -8,8 +8,9 @@ from statistics import stdev
 import numpy as np
 import pytest
 
+from llt_core.analysis.long import LongTable, by_columns
 from llt_core.analysis.means import jackknife
-from llt_core.analysis.rows import LongTable, by_columns, cells_of, find_axes
+from llt_core.analysis.rows import cells_of, find_axes
 
 
 def row(width, batch, name, value, seeds="0", **more):
