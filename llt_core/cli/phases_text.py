@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from llt_core.cli.layout import fitted
+from llt_core.fields import short_fields
 
 STYLES = {"holds": "green", "does not hold": "red", "cannot be said": "yellow"}
 _WIDTH = 80
@@ -140,14 +141,14 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
 
 def _print_descent(console: Console, descents: Mapping[str, list[Mapping[str, Any]]]) -> None:
     rows = []
+    short = short_fields(descents)
     for axis, found in descents.items():
         for peak in (p for p in found if p["significant"]):
             sure = "by height" if math.isnan(peak["p"]) else f"p {peak['adjusted_p']:.2g}"
             jump = "–" if math.isnan(peak["hessian_at"]) else f"{peak['hessian_at']:g}"
-            short = axis.split(".")[-1]
             rows.append(
                 (
-                    short,
+                    short[axis],
                     escape(peak["line"]),
                     f"{peak['at']:g}",
                     f"{peak['height']:.2f}",
