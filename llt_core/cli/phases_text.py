@@ -27,7 +27,7 @@ def print_phases(facts: Mapping[str, Any]) -> None:
     origin = "" if facts["origin"] == "llt" else f"  [yellow]({escape(facts['origin'])})[/]"
     console.print(head + origin)
     console.print(escape(_rule(facts)), style="dim")
-    _print_fit(console, facts["fit"])
+    _print_fit(console, facts["fit"], facts["rule"])
     _print_counts(console, facts)
     _print_inferred(console, facts)
     _print_claims(console, facts["claims"])
@@ -48,7 +48,7 @@ def _rule(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _print_fit(console: Console, fit: Mapping[str, Any] | None) -> None:
+def _print_fit(console: Console, fit: Mapping[str, Any] | None, rule: Mapping[str, float]) -> None:
     if fit is None:
         return
     what = "R²" if fit["target"] == "test_accuracy" else "share met"
@@ -60,6 +60,8 @@ def _print_fit(console: Console, fit: Mapping[str, Any] | None) -> None:
     )
     if fit["unused"]:
         console.print(f"not used, beyond all cells: {', '.join(fit['unused'])}", style="dim")
+    options = " ".join(f"--rule {name}={value!r}" for name, value in rule.items())
+    console.print(f"in other commands: {options}", style="dim", soft_wrap=True)
 
 
 def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
