@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 # Tests run two processes; one thread each is faster than two fighting for the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo experiments test test-slow test-cluster test-trackers test-browser test-matrix lint format benchmark docs wheel clean help
+.PHONY: demo experiments test test-slow test-cluster test-trackers test-browser test-long lint format benchmark docs wheel clean help
 
 help:
 	@echo "make demo       install, train a network on real digits, measure its Hessian"
@@ -18,7 +18,7 @@ help:
 	@echo "make test-cluster  executors on a real Ray and a real Slurm, started on this machine"
 	@echo "make test-trackers  MLflow and TensorBoard"
 	@echo "make test-browser  the report page in a real Chromium (Debian: apt-get install chromium)"
-	@echo "make test-matrix  every composition of the whole registry (an hour)"
+	@echo "make test-long  every composition of the registry, the page of the whole quickstart (an hour)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmark  start-up, training and metrics against the named alternatives"
 	@echo "make docs       regenerate the reference pages"
@@ -43,9 +43,6 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m slow
 
-test-matrix: $(STAMP)
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -m matrix tests/conformance/test_matrix.py
-
 # Ray and the trackers bring hundreds of megabytes, which the other tests do without.
 $(EXTRAS): $(STAMP)
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[dev,ray,mlflow,tensorboard]'
@@ -65,7 +62,10 @@ $(BROWSER): $(STAMP)
 
 # One process: a browser has processes enough of its own.
 test-browser: $(BROWSER)
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m browser
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 0 -m 'browser and not long'
+
+test-long: $(BROWSER)
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m long
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

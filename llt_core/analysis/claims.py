@@ -90,7 +90,7 @@ def check_claims(
             for axis in table.axes
             if len(axis.levels) > 1 and np.isfinite(axis.numbers).any()
         ),
-        *(double_descent(name, found) for name, found in descents.items()),
+        *(double_descent(name, table.short[name], found) for name, found in descents.items()),
     ]
 
 
@@ -274,7 +274,7 @@ def hessian_jump(table: CellTable, axis: Axis, train_loss: float) -> Claim:
     than half of what a jump anywhere on these lines would have.
     """
     name = f"hessian_jump:{axis.name}"
-    short = axis.name.split(".")[-1]
+    short = table.short[axis.name]
     statement = f"Along {short}, the Hessian jumps where the training loss falls"
     lacking = [c for c in ("train_loss", "hessian_trace") if c not in table]
     if lacking:
@@ -297,9 +297,9 @@ def hessian_jump(table: CellTable, axis: Axis, train_loss: float) -> Claim:
     return Claim(name, statement, verdict, number, why, details)
 
 
-def double_descent(axis: str, found: Sequence[Peak]) -> Claim:
+def double_descent(axis: str, short: str, found: Sequence[Peak]) -> Claim:
     """Say whether a peak of the test error was found on a line along an axis."""
-    name, short = f"double_descent:{axis}", axis.split(".")[-1]
+    name = f"double_descent:{axis}"
     statement = f"Along {short}, the test error rises and falls again (double descent)"
     if not found:
         return _unknown(name, statement, "no line of five or more cells with a test accuracy")

@@ -56,7 +56,7 @@ def lines_along(table: CellTable, axis: Axis) -> Iterator[Line]:
         rows = rows[np.argsort(numbers[rows], kind="stable")]
         at = numbers[rows]
         if (np.diff(at) > 0).all():
-            names = (other.name.split(".")[-1] for other in others)
+            names = (table.short[other.name] for other in others)
             values = (f"{v:g}" if isinstance(v, float) else str(v) for v in key)
             label = ", ".join(f"{n}={v}" for n, v in zip(names, values, strict=True))
             yield Line(label, rows, at)

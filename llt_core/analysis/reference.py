@@ -26,6 +26,7 @@ from llt_core.analysis.untrusted import DamagedError, Limits, members, shown
 from llt_core.errors import RequestError
 
 MAX_ROWS = 1_500_000
+MOST_TOLD = 5
 """Some 17,000 cells of five models, and two gigabytes of memory."""
 _SILENT = (".log", ".err", ".txt")
 """Endings of what the published scripts leave beside results: nothing is lost with them."""
@@ -181,9 +182,14 @@ class _Reader:
         """Return the rows of all cells, and what there is to say about them."""
         cells = {name: cell for name, cell in self._cells.items() if cell is not None}
         if not any(cell.models for cell in cells.values()):
+            damaged = [
+                f"{shown(name)}: {reason}"
+                for name, cell in cells.items()
+                for reason in cell.damaged.values()
+            ]
             raise RequestError(
-                "no published results found",
-                where=str(path),
+                "no published results found" + (" that can be read" if damaged else ""),
+                where="\n    ".join([str(path), *damaged[:MOST_TOLD]]),
                 expected="folders like different_knobs_subset_10/bs_32/lr_decay/"
                 "ResNet18_w4/metrics",
             )

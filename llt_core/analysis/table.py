@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from llt_core.analysis.samples import Floats, Mask, Sample, Samples
 from llt_core.errors import RequestError
+from llt_core.fields import short_fields
 
 __all__ = ["Axis", "AxisKind", "CellTable", "Column", "Floats", "Mask", "Sample", "Samples"]
 
@@ -163,14 +165,14 @@ class CellTable:
         return self.columns[name]
 
     def axis(self, name: str) -> Axis:
-        """Return an axis by its name, or by the last part of it (``width``).
+        """Return an axis by its name, or by the end of it (``width``).
 
         Raises
         ------
         RequestError
             There is none by that name, or several.
         """
-        fitting = [axis for axis in self.axes if name in (axis.name, axis.name.split(".")[-1])]
+        fitting = [axis for axis in self.axes if f".{axis.name}".endswith(f".{name}")]
         exact = [axis for axis in fitting if axis.name == name]
         if len(exact or fitting) != 1:
             raise self._unknown("axis", name, [axis.name for axis in self.axes])
@@ -190,6 +192,11 @@ class CellTable:
             models=self.models[rows],
         )
 
+    @cached_property
+    def short(self) -> dict[str, str]:
+        """The shortest name of each axis that no other one shares, by its whole name."""
+        return short_fields(axis.name for axis in self.axes)
+
     def label(self, row: int) -> str:
         """Return what to call a row: the values of its axes.
 
@@ -197,8 +204,7 @@ class CellTable:
         >>> table.label(1)
         'width=4'
         """
-        parts = (f"{a.name.split('.')[-1]}={_short(a.values[row])}" for a in self.axes)
-        return ", ".join(parts)
+        return ", ".join(f"{self.short[a.name]}={_short(a.values[row])}" for a in self.axes)
 
     def _unknown(self, what: str, name: str, known: list[str]) -> RequestError:
         near = get_close_matches(name, known) or known

@@ -170,7 +170,7 @@ class _Reader:
             return self._held(self.more[name], node)
         if name in self.table:
             return self._held(tuple(self.table.columns[name].values.tolist()), node)
-        if any(name in (axis.name, axis.name.split(".")[-1]) for axis in self.table.axes):
+        if any(f".{axis.name}".endswith(f".{name}") for axis in self.table.axes):
             return self._held(self.table.axis(name).values, node)
         known = self._names()
         near = get_close_matches(name, known) or known
@@ -187,9 +187,8 @@ class _Reader:
         return _Value(array, numeric, node)
 
     def _names(self) -> list[str]:
-        short = [axis.name.split(".")[-1] for axis in self.table.axes]
-        alone = [name for name in short if short.count(name) == 1]
-        return [*alone, *(axis.name for axis in self.table.axes), *self.table.columns, *self.more]
+        short = self.table.short
+        return [*short.values(), *short, *self.table.columns, *self.more]
 
     def _wrong(self, what: str, place: int | None = None) -> RequestError:
         return RequestError(

@@ -16,6 +16,8 @@ import rich_click as click
 
 from llt_core.cli.import_table import command as table
 from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.errors import RequestError
+from llt_core.fields import short_fields
 from llt_core.locations import store_root
 
 if TYPE_CHECKING:
@@ -116,16 +118,24 @@ def list_tables(store: str | None, as_json: bool) -> int:
     from llt_core.store.tables import open_table, table_names
 
     opened = Store(store_root(store), create=False)
-    tables = [open_table(name, opened) for name in table_names(opened)]
+    tables, damaged = [], {}
+    for name in table_names(opened):
+        try:
+            tables.append(open_table(name, opened))
+        except RequestError as error:
+            damaged[name] = str(error)
     if as_json:
-        facts = [
+        facts: list[dict[str, Any]] = [
             {"name": t.name, "cells": len(t), "axes": [a.name for a in t.axes], "origin": t.origin}
             for t in tables
         ]
+        facts += [{"name": name, "error": told} for name, told in damaged.items()]
         print(json.dumps(facts, indent=1))
         return 0
+    for told in damaged.values():
+        print(told, file=sys.stderr)
     if not tables:
-        print(f"no table was imported into {opened.root}")
+        print(f"no{' other' * bool(damaged)} table was imported into {opened.root}")
         return 0
     from rich.markup import escape
 
@@ -134,8 +144,7 @@ def list_tables(store: str | None, as_json: bool) -> int:
 
     console = wide_console()
     rows = [
-        [escape(t.name), str(len(t)), ", ".join(map(_short, t.axes)), escape(t.origin)]
-        for t in tables
+        [escape(t.name), str(len(t)), ", ".join(t.short.values()), escape(t.origin)] for t in tables
     ]
     columns = ("name", "cells", "axes", "origin")
     console.print(fitted(console, columns, rows, spare=("axes",), right=("cells",)))
@@ -187,8 +196,9 @@ def _print(imported: Imported) -> None:
     from llt_core.cli.tables import wide_console
 
     console = wide_console()
+    short = short_fields(imported.kinds)
     axes = [
-        f"{name.split('.')[-1]} {values[0]} to {values[-1]} ({len(values)} values)"
+        f"{short[name]} {values[0]} to {values[-1]} ({len(values)} values)"
         for name, values in _levels(imported).items()
     ]
     head = f"{len(imported.cells)} cells, {imported.origin}: {', '.join(axes)}"
@@ -213,7 +223,3 @@ def _print(imported: Imported) -> None:
 
 
 command.add_command(table)
-
-
-def _short(axis: Any) -> str:
-    return str(axis.name.split(".")[-1])

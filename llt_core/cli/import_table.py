@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from pathlib import Path
 
 import rich_click as click
 
-from llt_core.cli.options import store_option
+from llt_core.cli.options import json_option, store_option
 from llt_core.locations import store_root
 from llt_core.store import Store
 
@@ -26,8 +27,13 @@ from llt_core.store import Store
     "--name", "table_name", metavar="NAME", help="Keep it by this name  [dim](default: FILE)[/]"
 )
 @store_option
+@json_option
 def command(
-    file: str, assignments: tuple[str, ...], table_name: str | None, store: str | None
+    file: str,
+    assignments: tuple[str, ...],
+    table_name: str | None,
+    store: str | None,
+    as_json: bool,
 ) -> int:
     """Keep a table in the store: one row a cell, or one a measurement as llt export writes it.
 
@@ -35,7 +41,8 @@ def command(
     known; --map says what others are. A varied field is FIELD:load, FIELD:temperature or
     FIELD:axis, by its name in sweep files. A quantity is called as llt list-plugins does; log,
     log10, fraction, percent or tenths undo what was done to its numbers, std and standard_error
-    are errors of it. Other columns of numbers keep their names.
+    are errors of it. Other columns of numbers keep their names. Commas, semicolons or tabs stand
+    between the columns of a text file.
 
     \b
     [bold]Examples:[/]
@@ -55,11 +62,24 @@ def command(
     kinds = {axis.name: axis.kind for axis in table.axes}
     origin = f"imported from {path.name} (SHA-256 {digest[:16]})"
     replaced = called in table_names(opened)
-    keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin)
+    kept = keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin)
+    left = classify(table).counts["undetermined"]
+    if as_json:
+        facts = {
+            "name": called,
+            "file": str(kept),
+            "origin": origin,
+            "cells": len(table),
+            "axes": {axis.name: list(axis.levels) for axis in table.axes},
+            "quantities": list(table.columns),
+            "undetermined": left,
+            "replaced": replaced,
+        }
+        print(json.dumps(facts, indent=1))
+        return 0
     axes = ", ".join(f"{axis.name} ({len(axis.levels)})" for axis in table.axes)
     print(f"{called}: {len(table)} cells over {axes}")
     print(f"quantities: {', '.join(table.columns)}")
-    left = classify(table).counts["undetermined"]
     if left:
         print(f"{left} cells lack what tells their phase")
     if replaced:

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from llt_core.cli.layout import fitted
 from llt_core.cli.tables import wide_console
-from llt_core.spec.sweep import short_fields
+from llt_core.fields import short_fields
 from llt_core.store.maps import MapPoint, PhaseMap
 
 UNSURE = 0.8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, store_option
-from llt_core.cli.rules import relative_cka_option, rule_option, take_rule
+from llt_core.cli.rules import rule_options
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 @click.command("phases", context_settings={"show_default": True})
 @click.argument("source", metavar="[SWEEP|TABLE]", required=False)
 @click.option("--where", "condition", metavar="EXPR", help="Only rows of which this is true")
-@rule_option
-@relative_cka_option
+@rule_options
 @click.option("--fit", is_flag=True, help="Fit the thresholds to the test accuracies")
 @click.option(
     "--converged",
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
 def command(
     source: str | None,
     condition: str | None,
-    thresholds: Sequence[str],
-    relative_cka: float | None,
+    rule: PhaseRule | None,
     fit: bool,
     converged: float,
     store: str | None,
@@ -64,11 +62,11 @@ def command(
       llt phases results.csv --fit
       llt phases quickstart --json
     """
+    from llt_core.analysis import PhaseRule
     from llt_core.store import Store
     from llt_core.store.tables import open_table
 
-    rule = take_rule(thresholds, relative_cka)
-    if fit and (thresholds or relative_cka is not None):
+    if fit and rule is not None:
         raise RequestError("--fit with thresholds of your own", expected="one of them")
     root = store_root(store)
     opened = Store(root, create=False) if root.is_dir() else None
@@ -83,7 +81,7 @@ def command(
         table = table.select(where(table, condition))
         if not len(table):
             raise RequestError(f"no cell of {table.name} is left", where=f"--where {condition!r}")
-    facts = {"rows": rows, "where": condition, **_facts(table, rule, fit, converged)}
+    facts = {"rows": rows, "where": condition, **_facts(table, rule or PhaseRule(), fit, converged)}
     sweep = opened is not None and whole.name == source and not Path(source).is_file()
     facts["inferred"] = _inferred(opened, whole, condition) if opened and sweep else None
     if as_json:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from llt_core.cli.layout import fitted
+from llt_core.fields import short_fields
 
 STYLES = {"holds": "green", "does not hold": "red", "cannot be said": "yellow"}
 _WIDTH = 80
@@ -26,7 +27,7 @@ def print_phases(facts: Mapping[str, Any]) -> None:
     origin = "" if facts["origin"] == "llt" else f"  [yellow]({escape(facts['origin'])})[/]"
     console.print(head + origin)
     console.print(escape(_rule(facts)), style="dim")
-    _print_fit(console, facts["fit"])
+    _print_fit(console, facts["fit"], facts["rule"])
     _print_counts(console, facts)
     _print_inferred(console, facts)
     _print_claims(console, facts["claims"])
@@ -47,7 +48,7 @@ def _rule(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _print_fit(console: Console, fit: Mapping[str, Any] | None) -> None:
+def _print_fit(console: Console, fit: Mapping[str, Any] | None, rule: Mapping[str, float]) -> None:
     if fit is None:
         return
     what = "R²" if fit["target"] == "test_accuracy" else "share met"
@@ -59,6 +60,8 @@ def _print_fit(console: Console, fit: Mapping[str, Any] | None) -> None:
     )
     if fit["unused"]:
         console.print(f"not used, beyond all cells: {', '.join(fit['unused'])}", style="dim")
+    options = " ".join(f"--rule {name}={value!r}" for name, value in rule.items())
+    console.print(f"in other commands: {options}", style="dim", soft_wrap=True)
 
 
 def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
@@ -140,14 +143,14 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
 
 def _print_descent(console: Console, descents: Mapping[str, list[Mapping[str, Any]]]) -> None:
     rows = []
+    short = short_fields(descents)
     for axis, found in descents.items():
         for peak in (p for p in found if p["significant"]):
             sure = "by height" if math.isnan(peak["p"]) else f"p {peak['adjusted_p']:.2g}"
             jump = "–" if math.isnan(peak["hessian_at"]) else f"{peak['hessian_at']:g}"
-            short = axis.split(".")[-1]
             rows.append(
                 (
-                    short,
+                    short[axis],
                     escape(peak["line"]),
                     f"{peak['at']:g}",
                     f"{peak['height']:.2f}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import quiet_option, store_option
-from llt_core.cli.rules import rule_option, take_rule
+from llt_core.cli.rules import rule_options
 from llt_core.errors import LltError, RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 VIEWS = ("panel", "metric", "phases", "scatter", "gain", "curves", "spectra", "histories")
 """Options that say what to draw of a table; a gain may have a metric too."""
-OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "thresholds")
+OF_TABLES = (*VIEWS, "x", "y", "condition", "against", "rule")
 
 click.rich_click.OPTION_GROUPS["*plot"] = [
     {
         "name": "What to draw of a sweep or table",
         "options": ["--sweep", *(f"--{view}" for view in VIEWS)],
     },
-    {"name": "How", "options": ["--x", "--y", "--against", "--where", "--rule"]},
+    {"name": "How", "options": ["--x", "--y", "--against", "--where", "--rule", "--relative-cka"]},
     {"name": "Options", "options": ["--output", "--force", "--store", "--quiet", "--help"]},
 ]
 
@@ -55,7 +55,7 @@ click.rich_click.OPTION_GROUPS["*plot"] = [
     "--against", metavar="NAME", help="What a scatter draws upwards  [dim](test_accuracy)[/]"
 )
 @click.option("--where", "condition", metavar="TEXT", help="Only cells for which this is true")
-@rule_option
+@rule_options
 @store_option
 @click.option(
     "-o",
@@ -157,7 +157,7 @@ def _plot_table(
     condition = views["condition"]
     wish = _wish(views, lambda name: _source(name, opened, condition))
     source = _source(sweep, opened, condition)
-    if not views["thresholds"] and source.inferred is not None and source.inferred.rule:
+    if views["rule"] is None and source.inferred is not None and source.inferred.rule:
         wish = replace(wish, rule=source.inferred.rule)
     stem = safe_stem(f"{Path(source.table.name).name}-{wish.name}")
     path = _path(output, f"{stem}.png", force, f"llt plot --sweep {sweep}")
@@ -169,6 +169,7 @@ def _plot_table(
 
 def _wish(views: dict[str, Any], source: Any) -> Wish:
     """Return what the options ask for; exactly one thing."""
+    from llt_core.analysis import PhaseRule
     from llt_core.report.choose import Wish
 
     given = [view for view in VIEWS if views[view]]
@@ -189,7 +190,7 @@ def _wish(views: dict[str, Any], source: Any) -> Wish:
         x=views["x"],
         y=views["y"],
         other=source(views["gain"]) if view == "gain" else None,
-        rule=take_rule(views["thresholds"]),
+        rule=views["rule"] or PhaseRule(),
     )
 
 

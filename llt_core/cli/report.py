@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from llt_core.cli.options import json_option, quiet_option, store_option
-from llt_core.cli.rules import rule_option, take_rule
+from llt_core.cli.rules import rule_options
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
@@ -27,7 +27,7 @@ MANY_ROWS = 2000
 @click.command("report")
 @click.argument("table")
 @click.option("--compare", metavar="OTHER", help="Subtract this sweep or table, cell by cell")
-@rule_option
+@rule_options
 @click.option(
     "-o",
     "--output",
@@ -41,7 +41,7 @@ MANY_ROWS = 2000
 def command(
     table: str,
     compare: str | None,
-    thresholds: tuple[str, ...],
+    rule: PhaseRule | None,
     output: str | None,
     force: bool,
     store: str | None,
@@ -89,9 +89,8 @@ def command(
     if len(cells) >= MANY_ROWS and not quiet:
         print(f"building the page of {len(cells)} cells", file=sys.stderr, flush=True)
     found = None if opened is None or sweep is None else recall_map(opened, sweep.name)
-    rule = take_rule(thresholds)
-    if found is not None and not thresholds:
-        rule = PhaseRule.model_validate(found.rule)
+    if rule is None:
+        rule = PhaseRule() if found is None else PhaseRule.model_validate(found.rule)
     page = build_page(
         cells,
         rule=rule,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import all_option, json_option, store_option, sweep_option
+from llt_core.fields import short_fields
 from llt_core.locations import store_root
-from llt_core.spec.sweep import short_fields
 from llt_core.store import Store
 from llt_core.store.export import rows
 from llt_core.store.index import records

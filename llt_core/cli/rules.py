@@ -1,9 +1,10 @@
-"""The option ``--rule``: thresholds between phases, as a user wants them."""
+"""The options ``--rule`` and ``--relative-cka``: thresholds between phases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -13,7 +14,7 @@ from llt_core.errors import RequestError
 if TYPE_CHECKING:
     from llt_core.analysis import PhaseRule
 
-rule_option = click.option(
+_rule_option = click.option(
     "--rule",
     "thresholds",
     metavar="KEY=NUMBER",
@@ -23,12 +24,23 @@ rule_option = click.option(
 )
 
 
-relative_cka_option = click.option(
+_relative_cka_option = click.option(
     "--relative-cka",
     type=click.FloatRange(0, 1),
     metavar="Q",
     help="As CKA threshold, this quantile of the flat, connected cells",
 )
+
+
+def rule_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add both options to a command, which is given ``rule``: None if neither was used."""
+
+    @wraps(command)
+    def ruled(*, thresholds: Sequence[str], relative_cka: float | None, **options: Any) -> int:
+        said = bool(thresholds) or relative_cka is not None
+        return command(rule=take_rule(thresholds, relative_cka) if said else None, **options)
+
+    return _rule_option(_relative_cka_option(ruled))
 
 
 def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> PhaseRule:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.options import json_option, quiet_option, store_option
-from llt_core.cli.rules import rule_option, take_rule
+from llt_core.cli.rules import rule_options
 
 if TYPE_CHECKING:
+    from llt_core.analysis import PhaseRule
     from llt_core.analysis.simulate import Simulation
 
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     help="Which to replay",
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the first start")
-@rule_option
+@rule_options
 @click.option("--jobs", type=int, default=1, metavar="N", help="Processes to work with")
 @store_option
 @json_option
@@ -45,7 +46,7 @@ def command(
     starts: int,
     designs: str,
     seed: int,
-    thresholds: tuple[str, ...],
+    rule: PhaseRule | None,
     jobs: int,
     store: str | None,
     as_json: bool,
@@ -79,7 +80,7 @@ def command(
             designs=[name.strip() for name in designs.split(",")],  # type: ignore[misc]
             starts=starts,
             seed=seed,
-            rule=take_rule(thresholds),
+            rule=rule,
             jobs=jobs,
             progress=told,
         )

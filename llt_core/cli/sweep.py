@@ -21,11 +21,12 @@ from llt_core.cli.options import (
     set_option,
     take_how,
 )
-from llt_core.cli.rules import relative_cka_option, rule_option, take_rule
+from llt_core.cli.rules import rule_options
 from llt_core.spec import SweepSpec
 from llt_core.spec.run import parse_assignment
 
 if TYPE_CHECKING:
+    from llt_core.analysis import PhaseRule
     from llt_core.cli.json_lines import JsonLines
     from llt_core.cli.sweep_progress import SweepProgress
     from llt_core.execution import SweepResult
@@ -62,8 +63,7 @@ if TYPE_CHECKING:
     metavar="X",
     help="With --adaptive: stop once fewer than X points are expected to have a wrong phase",
 )
-@rule_option
-@relative_cka_option
+@rule_options
 @all_option
 @dry_run_option
 @click.option(
@@ -83,8 +83,7 @@ def command(
     adaptive: bool,
     budget: float | None,
     stop_below: float | None,
-    thresholds: tuple[str, ...],
-    relative_cka: float | None,
+    rule: PhaseRule | None,
     every: bool,
     dry_run: bool,
     sizes: bool,
@@ -119,15 +118,14 @@ def command(
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
-    asked: dict[str, Any] = {"--budget": budget, "--stop-below": stop_below}
-    asked |= {"--rule": thresholds or None, "--relative-cka": relative_cka}
+    asked = {"--budget": budget, "--stop-below": stop_below, "a rule of phases": rule}
     _check_adaptive(adaptive, asked, detach)
     if adaptive:
+        from llt_core.analysis import PhaseRule
         from llt_core.sweep.adaptive import Adaptive
 
-        rule = take_rule(thresholds, relative_cka)
         share = Adaptive.budget if budget is None else budget
-        how["adaptive"] = Adaptive(share, stop_below, rule)
+        how["adaptive"] = Adaptive(share, stop_below, rule or PhaseRule())
     else:
         how["adaptive"] = None
     if json_lines:

@@ -12,8 +12,8 @@ from rich.markup import escape
 from llt_core.cli.durations import disk, duration
 from llt_core.cli.layout import fitted
 from llt_core.cli.tables import cell_documents, format_value, print_notes, wide_console
+from llt_core.fields import short_fields
 from llt_core.spec import SweepSpec
-from llt_core.spec.sweep import short_fields
 from llt_core.sweep.estimate import Estimate
 from llt_core.sweep.preview import Preview, Share
 

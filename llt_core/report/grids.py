@@ -11,8 +11,8 @@ import numpy.typing as npt
 from llt_core.analysis import Axis, CellTable
 from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
+from llt_core.fields import short_fields
 from llt_core.report.display import AxisFacts, axis_facts
-from llt_core.spec.sweep import short_fields
 
 MOST_PLACES = 1_000_000
 """A plane of more places than this is no grid: hardly two of its cells share a value."""

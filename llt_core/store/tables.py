@@ -26,6 +26,8 @@ from llt_core.store.sweep_tables import sweep_table
 from llt_core.store.sweeps import names
 
 ENDINGS = (".csv", ".parquet")
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
+SEPARATORS = (",", ";", "\t")
 LONGEST_FIELD = 1_000_000
 """Characters of one field of a CSV file, at most."""
 
@@ -75,7 +77,7 @@ def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTab
 
 
 def read_csv(path: Path) -> Flat:
-    """Return the text of a CSV file.
+    """Return the text of a CSV file; commas, semicolons or tabs stand between its columns.
 
     Raises
     ------
@@ -86,11 +88,14 @@ def read_csv(path: Path) -> Flat:
     rows, lines = [], []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, delimiter=_separator(file.readline()))
+            file.seek(0)
             headings = [heading.strip() for heading in next(reader, [])]
             for row in reader:
                 if len(row) != len(headings) and row:
                     raise _ragged(path, reader.line_num, len(row), len(headings))
+                if reader.dialect.delimiter == ";" and any(map(_DECIMAL_COMMA.fullmatch, row)):
+                    raise _decimal_comma(path, reader.line_num, row)
                 if row:
                     rows.append(row)
                     lines.append(reader.line_num)
@@ -104,6 +109,15 @@ def read_csv(path: Path) -> Flat:
         raise RequestError(what, where=str(path), expected="headings, and one row a cell")
     columns = zip(*rows, strict=True)
     return Flat(dict(zip(headings, columns, strict=True)), lines, str(path))
+
+
+def _separator(headings: str) -> str:
+    r"""Return what stands between the columns, by the first line of a file.
+
+    >>> [_separator(line) for line in ("a,b", "a;b", "a\tb", "a")]
+    [',', ';', '\t', ',']
+    """
+    return next((mark for mark in SEPARATORS if mark in headings), SEPARATORS[0])
 
 
 def keep_table(
@@ -298,9 +312,19 @@ def _value(text: str) -> Any:
     return text
 
 
+def _decimal_comma(path: Path, line: int, row: Sequence[str]) -> RequestError:
+    found = next(filter(_DECIMAL_COMMA.fullmatch, row)).strip()
+    return RequestError(
+        f"{found!r} is no number here",
+        where=f"{path}, line {line}",
+        expected="decimal points",
+        next_step="replace the decimal commas, for instance: tr , . < FILE > FILE.points.csv",
+    )
+
+
 def _ragged(path: Path, line: int, found: int, expected: int) -> RequestError:
     return RequestError(
         f"the row has {found} fields, and there are {expected} headings",
         where=f"{path}, line {line}",
-        expected="as many fields as headings, with commas between them",
+        expected="as many fields as headings",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from llt_core.errors import LltError, RequestError
+from llt_core.fields import short_fields
 from llt_core.interfaces import Metric, Task
 from llt_core.plugins import Catalogue
 from llt_core.spec import (
@@ -22,7 +23,6 @@ from llt_core.spec import (
     digest,
 )
 from llt_core.spec.naming import label
-from llt_core.spec.sweep import short_fields
 from llt_core.sweep.compose import Composer, Composition, Part
 
 MOST_CELLS = 10_000_000

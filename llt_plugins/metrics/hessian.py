@@ -175,8 +175,8 @@ class HessianTopEigenvalue(SecondOrder):
 
     @classmethod
     def minimal(cls) -> Self:
-        """Return an instance that takes a moment: 16 samples, 6 steps."""
-        return cls(samples=16, max_steps=6)
+        """Return an instance that takes a moment: 16 samples, 3 steps."""
+        return cls(samples=16, max_steps=3)
 
     def cost(self, task: TaskDescription) -> float:
         """Return the cost of the steps that most networks need at most."""

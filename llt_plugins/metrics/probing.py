@@ -45,8 +45,8 @@ class Probing(SecondOrder):
 
     @classmethod
     def minimal(cls) -> Self:
-        """Return an instance that takes a moment: 16 samples, 6 products."""
-        return cls(samples=16, max_vectors=6)
+        """Return an instance that takes a moment: 16 samples, 4 products."""
+        return cls(samples=16, max_vectors=4)
 
     def deflated(self, context: MeasureContext, shared: Shared) -> tuple[Deflation, Probes]:
         """Return what the Lanczos steps say exactly, and the random forms of the rest."""

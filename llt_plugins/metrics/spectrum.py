@@ -65,8 +65,8 @@ class HessianSpectrum(SecondOrder):
 
     @classmethod
     def minimal(cls) -> Self:
-        """Return an instance that takes a moment: 16 samples, 2 vectors, 5 steps."""
-        return cls(samples=16, vectors=2, steps=5, points=101)
+        """Return an instance that takes a moment: 16 samples, 2 vectors, 3 steps."""
+        return cls(samples=16, vectors=2, steps=3, points=101)
 
     def cost(self, task: TaskDescription) -> float:
         """Return the cost of all products."""

@@ -1,6 +1,6 @@
 """Everything that says it goes together does: built from the registry, so new plugins join.
 
-All compositions take an hour: ``make test-matrix`` runs them, every one. Every day each task meets
+All compositions take an hour: ``make test-long`` runs them, every one. Every day each task meets
 each architecture under a few chains of perturbations, and each such composition meets a share of
 the metrics, so arranged that every task and every architecture meet every metric, and that every
 chain is run; a test counts. What is marked slow does the same with three times as many chains.
@@ -135,7 +135,7 @@ def beginnings():
             yield pytest.param(task, network, first, id=label)
 
 
-@pytest.mark.matrix
+@pytest.mark.long
 @pytest.mark.parametrize(("task", "network", "first"), list(beginnings()))
 def test_every_composition_runs(task, network, first):
     """Every chain that begins so, with every metric: nothing is left out."""
@@ -149,7 +149,7 @@ def test_every_composition_runs(task, network, first):
                 raise
 
 
-@pytest.mark.matrix
+@pytest.mark.long
 @pytest.mark.parametrize("task", list(TASKS))
 @pytest.mark.parametrize("network", list(NETWORKS))
 def test_every_composition_is_composed_or_refused(task, network):

@@ -13,13 +13,13 @@ import numpy as np
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
 from llt_core.analysis.table import Floats
+from llt_core.fields import short_fields
 from llt_core.report.captions import imported, origin
 from llt_core.report.inferred import OTHER_RULE, InferredMap, joined, summary
 from llt_core.report.page.details import Details, split_curves
 from llt_core.report.page.findings import TARGETS, findings
 from llt_core.report.page.matching import match_rows
 from llt_core.report.page.words import axis_title, column_facts, main_columns, phase_facts
-from llt_core.spec.sweep import short_fields
 from llt_core.version import __version__
 
 PAYLOAD_FORMAT = 1

@@ -380,6 +380,10 @@ def test_nothing_to_read_is_said(tmp_path):
     write(tmp_path, "README.md", b"")
     with pytest.raises(RequestError, match="no published results found"):
         read_reference(tmp_path)
+    write(tmp_path, f"{CELL}/metrics/loss_acc.pkl", b"")
+    with pytest.raises(RequestError, match="no published results found that can be") as caught:
+        read_reference(tmp_path)
+    assert "loss_acc.pkl is no whole pickle" in caught.value.where
     with pytest.raises(RequestError, match="there is no archive or folder"):
         read_reference(tmp_path / "nowhere")
 

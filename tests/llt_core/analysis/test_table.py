@@ -86,8 +86,8 @@ def test_axes_are_found_by_their_last_part_unless_two_have_it():
 
 
 def test_labels():
-    assert table().label(1) == "width=2, width=none, learning_rate=0.01"
-    assert table().label(2) == "width=None, width=step, learning_rate=0.4"
+    assert table().label(1) == "architecture.width=2, train.width=none, learning_rate=0.01"
+    assert table().label(2) == "architecture.width=None, train.width=step, learning_rate=0.4"
 
 
 def test_lengths_must_agree():

@@ -126,6 +126,41 @@ def test_an_empty_list(home, capsys):
     assert capsys.readouterr().out.startswith("no table was imported into ")
 
 
+def test_a_flat_table_for_machines(home, capsys):
+    Path("cells.csv").write_text("width,batch_size,train_loss\n2,32,0.5\n4,64,0.25\n")
+    assert main(["import", "table", "cells.csv", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["origin"].startswith("imported from cells.csv (SHA-256 ")
+    assert Path(told.pop("file")) == Path("llt-store/tables/cells.parquet").resolve()
+    del told["origin"]
+    assert told == {
+        "name": "cells",
+        "cells": 2,
+        "axes": {"architecture.width": [2, 4], "train.batch_size": [32, 64]},
+        "quantities": ["train_loss"],
+        "undetermined": 2,
+        "replaced": False,
+    }
+
+
+def test_one_damaged_table_does_not_hide_the_others(home, capsys):
+    Path("cells.csv").write_text("width,train_loss\n2,0.5\n4,0.25\n")
+    for name in ("good", "bad"):
+        assert main(["import", "table", "cells.csv", "--name", name]) == 0
+    Path("llt-store/tables/bad.parquet").write_bytes(b"PAR1")
+    capsys.readouterr()
+    assert main(["import", "list"]) == 0
+    out, err = capsys.readouterr()
+    assert "good" in out
+    assert "bad" not in out
+    assert "bad.parquet" in err
+    assert main(["import", "list", "--json"]) == 0
+    good, bad = json.loads(capsys.readouterr().out)
+    assert (good["name"], good["cells"]) == ("good", 2)
+    assert bad["name"] == "bad"
+    assert "cannot be read" in bad["error"]
+
+
 class Runs:
     def __reduce__(self):
         return os.mkdir, ("canary",)

@@ -87,7 +87,12 @@ def test_rows_and_thresholds_can_be_chosen(capsys):
     assert fitted["fit"]["held_out_score"] > fitted["fit"]["held_out_default_score"]
     assert fitted["rule"]["cka"] == fitted["fit"]["rule"]["cka"]
     assert main(["phases", published("lr_decay"), "--fit"]) == 0
-    assert "left-out phases agree with the full fit on" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left-out phases agree with the full fit on" in said
+    (line,) = (line for line in said.splitlines() if line.startswith("in other commands: "))
+    again = asked(capsys, published("lr_decay"), *line.partition(": ")[2].split())
+    assert again["rule"] == fitted["rule"]
+    assert again["counts"] == fitted["counts"]
 
 
 @pytest.mark.parametrize(

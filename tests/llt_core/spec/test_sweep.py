@@ -3,8 +3,8 @@
 import pytest
 
 from llt_core.errors import RequestError
+from llt_core.fields import short_fields
 from llt_core.spec import Named, SweepSpec
-from llt_core.spec.sweep import short_fields
 
 SHORTEST = """\
 task = "digits"

@@ -156,6 +156,8 @@ def test_published_tables_need_no_options(name, tmp_path):
         ("width,width\n1,2\n", "two columns are called 'width'"),
         ("width,trace\n1,\xff\n", "cannot be read"),
         ("width,name,value\n1,cka,high\n", "'high' is no number"),
+        ("width;trace\n1;2;3\n", "3 fields, and there are 2 headings"),
+        ("width;cka\n1;0,5\n", "'0,5' is no number here"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, text, what):
@@ -164,6 +166,15 @@ def test_files_that_are_no_tables(tmp_path, text, what):
     with pytest.raises(RequestError, match=what) as caught:
         read_table(path)
     assert str(path) in caught.value.where
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_semicolons_and_tabs_separate_columns_too(tmp_path, mark):
+    path = tmp_path / "t.csv"
+    path.write_text(f"width{mark}test_acc\n1{mark}50.5\n2{mark}60\n", encoding="utf-8-sig")
+    table = read_table(path)
+    assert table.axes[0].values == (1, 2)
+    assert table.column("test_accuracy").values.tolist() == [50.5, 60.0]
 
 
 def test_names_of_nothing(swept, tmp_path):

@@ -43,6 +43,41 @@ PUBLISHED = {
     },
 }
 
+OUTSIDE = """
+() => [...document.querySelectorAll('main *')]
+  .filter((node) => !node.closest('.table-scroll, .scroll, .unseen'))
+  .filter((node) => node.getBoundingClientRect().right > innerWidth + 1)
+  .map((node) => node.outerHTML.slice(0, 120))
+"""
+CONTRAST = """
+() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const found = numbers(getComputedStyle(at).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode.parentElement;
+    const apart = node.closest('script, style, :disabled, .letters, .unseen');
+    if (!walk.currentNode.data.trim() || !node.checkVisibility() || apart) continue;
+    const style = getComputedStyle(node);
+    const ink = light(numbers(node.closest('svg') ? style.fill : style.color));
+    const back = light(ground(node));
+    const ratio = (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05);
+    if (ratio < 4.5) bad.push(`${ratio.toFixed(2)} ${walk.currentNode.data.slice(0, 40)}`);
+  }
+  return bad;
+}
+"""
+
 
 def read_published(which: str) -> CellTable:
     path = SHARED / "published" / f"resnet18_cifar10_{which}.csv"
@@ -159,6 +194,39 @@ class Opened:
         self.page.fill(f"#threshold-{name}", str(value))
         self.page.dispatch_event(f"#threshold-{name}", "change")
         self.settle()
+
+    def first_paint(self) -> float:
+        """Return the seconds until the first text or picture was on the screen."""
+        entry = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+        return float(self.page.wait_for_function(entry).json_value()) / 1000
+
+    def drawn_cells(self, where: str) -> int:
+        """Return how many rectangles the paths of a map draw."""
+        paths = self.page.locator(f"{where} .cells path:not(.inferred)").evaluate_all(
+            "paths => paths.map((path) => path.getAttribute('d'))"
+        )
+        return sum(path.count("M") for path in paths)
+
+    def cards(self) -> dict[str, int]:
+        """Return the counts of the cards of phases."""
+        found = self.page.locator("#phases .phase").evaluate_all(
+            "cards => cards.map((card) => [card.dataset.phase, Number(card.dataset.count)])"
+        )
+        return dict(found)
+
+    @property
+    def shown(self) -> str:
+        """The name of the cell whose numbers are shown."""
+        return str(self.page.inner_text("#cell-title"))
+
+    def wider_than_the_screen(self) -> list[str]:
+        """Return what sticks out on the right, tables that scroll by themselves apart."""
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        return self.page.evaluate(OUTSIDE)
+
+    def hard_to_read(self) -> list[str]:
+        """Return the texts whose contrast is below 4.5, each with its contrast."""
+        return self.page.evaluate(CONTRAST)
 
     def centre(self, selector: str, x: float, y: float) -> tuple[float, float]:
         """Return a place on the screen, by shares of an element's width and height."""

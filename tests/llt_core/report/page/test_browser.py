@@ -13,28 +13,8 @@ from llt_core.report.page.drawings import Drawn, Series
 
 pytestmark = pytest.mark.browser
 
-CELLS = "#phase-canvas .cells"
-HEAT = "#heat-canvas .cells"
-
-
-def drawn_cells(page, where):
-    """Return how many rectangles the paths of a map draw."""
-    paths = page.locator(f"{where} path:not(.inferred)").evaluate_all(
-        "paths => paths.map((path) => path.getAttribute('d'))"
-    )
-    return sum(path.count("M") for path in paths)
-
-
-def cards(page):
-    """Return the counts of the cards of phases."""
-    found = page.locator("#phases .phase").evaluate_all(
-        "cards => cards.map((card) => [card.dataset.phase, Number(card.dataset.count)])"
-    )
-    return dict(found)
-
-
-def shown(page):
-    return page.inner_text("#cell-title")
+CELLS = "#phase-canvas"
+HEAT = "#heat-canvas"
 
 
 def heavy(rows):
@@ -55,9 +35,10 @@ def heavy(rows):
 
 
 def test_published_table_is_drawn_cell_by_cell(open_page, decay):
-    page = open_page(build_page(decay)).page
-    assert drawn_cells(page, CELLS) == drawn_cells(page, HEAT) == 91
-    assert cards(page) == classify(decay).counts
+    opened = open_page(build_page(decay))
+    page = opened.page
+    assert opened.drawn_cells(CELLS) == opened.drawn_cells(HEAT) == 91
+    assert opened.cards() == classify(decay).counts
     assert page.get_attribute("#scatter-canvas .dots", "data-points") == "91"
     assert "Imported table: published results, lr_decay" in page.inner_text("#origin")
     ticks = page.locator("#phase-canvas .tick").all_text_contents()
@@ -72,7 +53,7 @@ def test_hot_cells_are_on_top(open_page, decay):
     page = opened.page
     page.mouse.move(*opened.centre("#phase-canvas svg", 0.3, 0.05))
     opened.settle()
-    assert shown(page).endswith("batch_size=16")
+    assert opened.shown.endswith("batch_size=16")
 
 
 def test_pointing_at_a_cell_shows_its_numbers(open_page, make_table):
@@ -84,7 +65,7 @@ def test_pointing_at_a_cell_shows_its_numbers(open_page, make_table):
         for y in (0.1, 0.4, 0.7):
             page.mouse.move(*opened.centre("#heat-canvas svg", x, y))
             opened.settle()
-            row = [table.label(row) for row in range(len(table))].index(shown(page))
+            row = [table.label(row) for row in range(len(table))].index(opened.shown)
             seen.add(row)
             for name, column in table.columns.items():
                 cell = page.locator(f"#cell tr[data-metric={name}] td").first
@@ -107,13 +88,13 @@ def test_a_click_keeps_a_cell_while_others_are_pointed_at(open_page, decay):
     page = opened.page
     page.mouse.click(*opened.centre("#phase-canvas svg", 0.3, 0.3))
     opened.settle()
-    kept = shown(page)
+    kept = opened.shown
     page.mouse.move(*opened.centre("#phase-canvas svg", 0.9, 0.6))
     opened.settle()
-    assert shown(page) != kept
+    assert opened.shown != kept
     page.mouse.move(5, 5)
     opened.settle()
-    assert shown(page) == kept
+    assert opened.shown == kept
     assert kept in page.inner_text("#live")
 
 
@@ -122,7 +103,7 @@ def test_arrow_keys_move_and_select(open_page, decay):
     page = opened.page
     page.mouse.click(*opened.centre("#phase-canvas svg", 0.2, 0.05))
     opened.settle()
-    assert shown(page) == "width=2, batch_size=16"
+    assert opened.shown == "width=2, batch_size=16"
     page.focus("#phase-canvas svg")
     for key, label in (
         ("ArrowRight", "width=4, batch_size=16"),
@@ -134,7 +115,7 @@ def test_arrow_keys_move_and_select(open_page, decay):
     ):
         page.keyboard.press(key)
         opened.settle()
-        assert shown(page) == label
+        assert opened.shown == label
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(f"Shift+{key}")
         opened.settle()
@@ -189,14 +170,14 @@ def test_thresholds_sort_the_cells_as_python_does(open_page, make_table, seed):
         found = opened.csv()
         assert [row["phase"] for row in found] == [p or "undetermined" for p in expected.phases]
         assert [row["why"] for row in found] == list(expected.reasons)
-        assert cards(opened.page) == expected.counts
+        assert opened.cards() == expected.counts
         assert opened.page.is_enabled("#reset") == bool(changes)
         stale = "you have moved them" in opened.page.inner_text("#findings-note")
         assert stale == bool(changes)
         if changes:
             opened.page.click("#reset")
             opened.settle()
-    assert cards(opened.page) == classify(table).counts
+    assert opened.cards() == classify(table).counts
 
 
 def test_values_on_a_threshold_fall_on_the_same_side(open_page):
@@ -223,7 +204,7 @@ def test_values_on_a_threshold_fall_on_the_same_side(open_page):
 def test_a_page_opens_with_the_rule_it_was_made_with(open_page, make_table, opened_with):
     table = make_table(8, 8, missing=0)
     opened = open_page(build_page(table, rule=opened_with))
-    assert cards(opened.page) == classify(table, opened_with).counts
+    assert opened.cards() == classify(table, opened_with).counts
     assert not opened.page.is_enabled("#reset")
 
 
@@ -236,7 +217,7 @@ def test_a_slider_moves_with_the_arrow_keys(open_page, make_table):
     opened.settle()
     value = float(opened.page.input_value("#threshold-train_loss"))
     assert value > 0.05
-    assert cards(opened.page) == classify(table, PhaseRule(train_loss=value)).counts
+    assert opened.cards() == classify(table, PhaseRule(train_loss=value)).counts
 
 
 def test_dragging_in_the_scatter_selects_cells_of_the_plane(open_page, decay):
@@ -382,16 +363,16 @@ def test_axes_metrics_and_slices_can_be_chosen(open_page):
     columns = {"cka": Column("cka", values), "test_loss": Column("test_loss", values + 1, "nats")}
     opened = open_page(build_page(CellTable("three", axes, columns)))
     page = opened.page
-    assert drawn_cells(page, CELLS) == 12
+    assert opened.drawn_cells(CELLS) == 12
     assert page.input_value("#slice-fraction") == "1"
     page.select_option("#slice-fraction", "0")
     opened.settle()
     page.mouse.move(*opened.centre("#phase-canvas svg", 0.9, 0.5))
     opened.settle()
-    assert shown(page).endswith("fraction=0.5")
+    assert opened.shown.endswith("fraction=0.5")
     page.select_option("#axis-x", "data_subset.fraction")
     opened.settle()
-    assert drawn_cells(page, CELLS) == 6
+    assert opened.drawn_cells(CELLS) == 6
     page.select_option("#axis-y", "data_subset.fraction")
     opened.settle()
     assert (page.input_value("#axis-x"), page.input_value("#axis-y")) == (
@@ -403,7 +384,7 @@ def test_axes_metrics_and_slices_can_be_chosen(open_page):
     assert page.inner_text("#heat-title") == "CKA"
     page.select_option("#spacing", "even")
     opened.settle()
-    assert drawn_cells(page, HEAT) == 6
+    assert opened.drawn_cells(HEAT) == 6
 
 
 def test_two_tables_are_compared(open_page, decay, constant):
@@ -417,14 +398,14 @@ def test_two_tables_are_compared(open_page, decay, constant):
     theirs = constant.column("test_accuracy").values[rows]
     up = int((mine > theirs).sum())
     assert f"91 shared cells, higher in {up}, lower in {91 - up}" in page.inner_text("#gain-sub")
-    assert drawn_cells(page, "#gain-canvas .cells") == 91
+    assert opened.drawn_cells("#gain-canvas") == 91
     before, after = classify(constant).codes[rows], classify(decay).codes
     assert page.inner_text("#changes-sub").startswith(f"{int((before != after).sum())} of 91")
     counts = page.locator("#changes-table .count").all_inner_texts()
     assert sum(map(int, counts)) == 91
     page.mouse.move(*opened.centre("#gain-canvas svg", 0.4, 0.4))
     opened.settle()
-    row = [decay.label(row) for row in range(91)].index(shown(page))
+    row = [decay.label(row) for row in range(91)].index(opened.shown)
     difference = page.locator("#cell tr[data-metric=test_accuracy] td").nth(2).inner_text()
     assert float(difference.replace("−", "-")) == pytest.approx(mine[row] - theirs[row], rel=0.01)
     opened.set_threshold("cka", 0.55)
@@ -440,10 +421,10 @@ def test_inferred_cells_are_marked_everywhere(open_page, decay):
     inferred = InferredMap(rest.axes, phases, np.full(len(rest), 0.9))
     opened = open_page(build_page(decay.select(half), inferred=inferred))
     page = opened.page
-    assert drawn_cells(page, CELLS) == 91
+    assert opened.drawn_cells(CELLS) == 91
     dotted = page.locator("#phase-canvas path.inferred").get_attribute("d")
     assert dotted.count("M") == 45
-    assert cards(page) == classify(decay).counts
+    assert opened.cards() == classify(decay).counts
     assert "inferred, not measured" in page.inner_text("#phase-legend")
     found = opened.csv()
     assert [row["measured"] for row in found].count("no") == 45
@@ -459,9 +440,10 @@ def test_inferred_cells_are_marked_everywhere(open_page, decay):
 
 def test_curves_histories_and_provenance_of_a_cell(open_page, make_table):
     table = make_table(4, 4, missing=0)
-    page = open_page(build_page(table, details=heavy(16))).page
+    opened = open_page(build_page(table, details=heavy(16)))
+    page = opened.page
     titles = page.locator("#cell .figure-title").all_inner_texts()
-    row = [table.label(row) for row in range(16)].index(shown(page))
+    row = [table.label(row) for row in range(16)].index(opened.shown)
     assert titles == [f"{group} {row} · percent" for group in ("curve", "spectrum", "history")]
     assert page.locator("#cell .small-figure").first.locator("path").count() == 5
     words = page.locator("#cell .small-figure").first.get_attribute("aria-label")
@@ -542,9 +524,9 @@ def test_small_tables_make_sense(open_page, rows):
     table = CellTable("few", (Axis("width", tuple(range(1, rows + 1)), "load"),), columns)
     opened = open_page(build_page(table))
     assert len(opened.csv()) == rows
-    assert cards(opened.page)["undetermined"] == rows
+    assert opened.cards()["undetermined"] == rows
     if rows:
-        assert drawn_cells(opened.page, CELLS) == rows
+        assert opened.drawn_cells(CELLS) == rows
 
 
 def test_constant_columns_and_no_values(open_page):
@@ -558,7 +540,7 @@ def test_constant_columns_and_no_values(open_page):
     for name in columns:
         opened.page.select_option("#metric", name)
         opened.settle()
-        assert drawn_cells(opened.page, HEAT) == 4
+        assert opened.drawn_cells(HEAT) == 4
         opened.page.select_option("#scatter-x", name)
         opened.settle()
     opened.page.select_option("#metric", "train_loss")
@@ -575,57 +557,20 @@ def test_a_phone_scrolls_only_downwards(open_page, decay, constant):
         is_mobile=True,
     )
     page = opened.page
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    inside = page.evaluate(
-        """[...document.querySelectorAll('main *')]
-        .filter((node) => !node.closest('.table-scroll, .scroll, .unseen'))
-        .filter((node) => node.getBoundingClientRect().right > innerWidth + 1)
-        .map((node) => node.outerHTML.slice(0, 120))"""
-    )
-    assert inside == []
+    assert opened.wider_than_the_screen() == []
     x, y = opened.centre("#phase-canvas svg", 0.5, 0.5)
-    before = shown(page)
+    before = opened.shown
     page.touchscreen.tap(x, y)
     opened.settle()
-    assert shown(page) != before
-    assert shown(page) in page.inner_text("#glance")
-
-
-CONTRAST = """
-() => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const found = numbers(getComputedStyle(at).backgroundColor);
-      if (found.length < 4 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  const bad = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const node = walk.currentNode.parentElement;
-    const apart = node.closest('script, style, :disabled, .letters, .unseen');
-    if (!walk.currentNode.data.trim() || !node.checkVisibility() || apart) continue;
-    const style = getComputedStyle(node);
-    const ink = light(numbers(node.closest('svg') ? style.fill : style.color));
-    const back = light(ground(node));
-    const ratio = (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05);
-    if (ratio < 4.5) bad.push(`${ratio.toFixed(2)} ${walk.currentNode.data.slice(0, 40)}`);
-  }
-  return bad;
-}
-"""
+    assert opened.shown != before
+    assert opened.shown in page.inner_text("#glance")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(open_page, decay, constant, scheme):
     opened = open_page(build_page(decay, compare=constant, details=heavy(91)), color_scheme=scheme)
     opened.set_threshold("cka", 0.7)
-    assert opened.page.evaluate(CONTRAST) == []
+    assert opened.hard_to_read() == []
 
 
 def test_letters_can_be_read_on_their_colours(open_page, decay):
@@ -661,25 +606,24 @@ def test_two_hundred_cells_are_small_and_quick(open_page, make_table):
     table = make_table(20, 10, missing=0.05)
     text = build_page(table, details=heavy(200))
     assert len(text.encode()) < 6 * 2**20
-    page = open_page(text).page
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert paint < 2000
-    assert drawn_cells(page, CELLS) == 200
+    opened = open_page(text)
+    assert opened.first_paint() < 2.0
+    assert opened.drawn_cells(CELLS) == 200
 
 
 def test_ten_thousand_cells_answer(open_page, make_table):
     table = make_table(100, 100, missing=0.05)
     opened = open_page(build_page(table))
     page = opened.page
-    assert drawn_cells(page, CELLS) == 10_000
-    assert cards(page) == classify(table).counts
+    assert opened.drawn_cells(CELLS) == 10_000
+    assert opened.cards() == classify(table).counts
     start = page.evaluate("performance.now()")
     opened.set_threshold("train_loss", 0.2)
     assert page.evaluate("performance.now()") - start < 5000
-    assert cards(page) == classify(table, PhaseRule(train_loss=0.2)).counts
+    assert opened.cards() == classify(table, PhaseRule(train_loss=0.2)).counts
     page.mouse.move(*opened.centre("#heat-canvas svg", 0.5, 0.5))
     opened.settle()
-    assert "width=" in shown(page)
+    assert "width=" in opened.shown
     assert page.locator("#table tbody tr").count() == 25
 
 
