@@ -27,7 +27,7 @@ BUDGETS = (0.2, 0.3, 0.4)
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a table whose phase is known: their places, quantities and phases."""
+    """The cells of a complete table: their places, quantities and phases."""
 
     places: Floats
     facts: Mapping[str, Floats]
@@ -35,8 +35,11 @@ class Grid:
     rule: PhaseRule
 
     @classmethod
-    def of(cls, table: CellTable, rule: PhaseRule | None = None) -> Grid:
-        """Return the grid of a table under ``rule``, undetermined cells left out.
+    def of(cls, table: CellTable, rule: PhaseRule | None = None, *, whole: bool = False) -> Grid:
+        """Return the grid of a table under ``rule``.
+
+        Undetermined cells are left out, unless it is to be ``whole``: then they can be chosen,
+        and tell nothing.
 
         Raises
         ------
@@ -53,10 +56,11 @@ class Grid:
                 next_step="llt phases says what each cell lacks",
             )
         facts, _ = facts_of(table)
+        kept = known | whole
         return cls(
-            unit_cube(table.axes)[known],
-            {name: values[known] for name, values in facts.items()},
-            verdicts.codes[known],
+            unit_cube(table.axes)[kept],
+            {name: values[kept] for name, values in facts.items()},
+            verdicts.codes[kept],
             rule or PhaseRule(),
         )
 
@@ -75,6 +79,8 @@ def cells_of(budget: float, cells: int) -> int:
 
 def replay(grid: Grid, design: Design, budgets: Sequence[float], seed: int) -> tuple[float, ...]:
     """Return the share of all cells with the right phase at each budget, measured cells right.
+
+    Cells that have no phase are not among them, though they may have been measured.
 
     The choices at one budget are those at a larger one, up to there. Equal seeds give equal
     first cells of ``adaptive`` and ``space_filling``.
@@ -107,7 +113,7 @@ def _fitted(grid: Grid, cells: Sequence[int]) -> tuple[Surrogate, Mask]:
 def _accuracy(grid: Grid, cells: Sequence[int]) -> float:
     surrogate, measured = _fitted(grid, cells)
     guess = np.where(measured, grid.codes, surrogate.probabilities().argmax(axis=1))
-    return float(np.mean(guess == grid.codes))
+    return float(np.mean((guess == grid.codes)[grid.codes != UNDETERMINED]))
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ class Adaptive:
         seen = np.zeros(len(grid), dtype=bool)
         seen[sorted(tried)] = True
         surrogate = Surrogate.given(grid.places, facts, seen, self.rule)
-        found = self._map(engine.sweep, grid, verdicts, surrogate.probabilities(), seen, allowed)
+        likely = surrogate.answers[:, None] * surrogate.probabilities()
+        found = self._map(engine.sweep, grid, verdicts, likely, seen, allowed)
         left = allowed - len(tried)
         if left <= 0:
             return [], found.model_copy(update={"stopped": "the budget is spent"})
@@ -155,10 +156,11 @@ class Adaptive:
             code, sure, basis = int(verdicts.codes[row]), likely[row], _basis(verdicts, seen, row)
             if basis != "inferred":
                 sure = np.eye(len(PHASES))[code] * (code != UNDETERMINED)
+            has_none = basis == "open" or 1 - sure.sum() > sure.max()
             points.append(
                 MapPoint(
                     values=values,
-                    phase="" if basis == "open" else PHASES[int(np.argmax(sure))],
+                    phase="" if has_none else PHASES[int(np.argmax(sure))],
                     probabilities=tuple(float(p) for p in sure),
                     basis=basis,
                 )

@@ -147,6 +147,28 @@ def test_points_that_diverge_are_neither_measured_nor_inferred(tmp_path, capsys)
     assert "2 of 4 phases measured, 2 tried and without a phase (–), 0 inferred" in said
 
 
+def test_where_training_diverges_it_is_expected_to_and_little_is_measured(tmp_path, capsys):
+    axes = {
+        "load": {"field": "architecture.width", "values": [1, 2, 4, 8]},
+        "temperature": {"field": "train.learning_rate", "values": [0.1, 1e10, 1e20, 1e30]},
+    }
+    adaptive = Adaptive(budget=0.5)
+    run(tmp_path, adaptive, axes=axes)
+    found = adaptive.found
+    cold = [point for point in found.points if point.values["train.learning_rate"] == 0.1]
+    assert [point.basis for point in cold] == ["measured"] * 4
+    assert (found.measured, found.open) == (4, 4)
+    hot = [point for point in found.points if point.basis == "inferred"]
+    assert all(point.phase == "" and 0.5 < point.confidence < 1 for point in hot)
+    assert found.expected_open == len(hot) == 8
+    assert found.expected_wrong < 1
+    print_map(found)
+    said = capsys.readouterr().out
+    assert "8 inferred, of which" in said
+    assert "and 8 to have none" in said
+    assert "(–)" in said or "(–?)" in said
+
+
 def test_a_part_of_a_plan_has_its_points_and_their_cells(tmp_path):
     plan = make_plan(SweepSpec.of(**REQUEST), Catalogue.discover(), tmp_path)
     part = part_of(plan, [3, 5])
