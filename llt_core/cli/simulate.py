@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     help="Which to replay",
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the first start")
+@click.option(
+    "--round",
+    "batch",
+    type=int,
+    metavar="N",
+    help="Cells that adaptive chooses at a time  [dim](default: 2 % of them)[/]",
+)
 @rule_option
 @click.option("--jobs", type=int, default=1, metavar="N", help="Processes to work with")
 @store_option
@@ -45,6 +52,7 @@ def command(
     starts: int,
     designs: str,
     seed: int,
+    batch: int | None,
     thresholds: tuple[str, ...],
     jobs: int,
     store: str | None,
@@ -79,6 +87,7 @@ def command(
             designs=[name.strip() for name in designs.split(",")],  # type: ignore[misc]
             starts=starts,
             seed=seed,
+            batch=batch,
             rule=take_rule(thresholds),
             jobs=jobs,
             progress=told,

@@ -62,6 +62,14 @@ if TYPE_CHECKING:
     metavar="X",
     help="With --adaptive: stop once fewer than X points are expected to have a wrong phase",
 )
+@click.option(
+    "--round",
+    "batch",
+    type=int,
+    metavar="N",
+    help="With --adaptive: points that a round measures  [dim](default: 2 % of the grid, and "
+    "enough to keep the executor busy)[/]",
+)
 @rule_option
 @relative_cka_option
 @all_option
@@ -83,6 +91,7 @@ def command(
     adaptive: bool,
     budget: float | None,
     stop_below: float | None,
+    batch: int | None,
     thresholds: tuple[str, ...],
     relative_cka: float | None,
     every: bool,
@@ -119,7 +128,7 @@ def command(
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
-    asked: dict[str, Any] = {"--budget": budget, "--stop-below": stop_below}
+    asked: dict[str, Any] = {"--budget": budget, "--stop-below": stop_below, "--round": batch}
     asked |= {"--rule": thresholds or None, "--relative-cka": relative_cka}
     _check_adaptive(adaptive, asked, detach)
     if adaptive:
@@ -127,7 +136,7 @@ def command(
 
         rule = take_rule(thresholds, relative_cka)
         share = Adaptive.budget if budget is None else budget
-        how["adaptive"] = Adaptive(share, stop_below, rule)
+        how["adaptive"] = Adaptive(share, stop_below, rule, batch)
     else:
         how["adaptive"] = None
     if json_lines:
