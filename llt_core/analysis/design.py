@@ -3,7 +3,8 @@
 A start that fills the space, then batches. A batch is filled one cell after the other, each time
 with the cell whose measurement is expected to leave the fewest cells with the wrong phase: its
 own, and those whose quantities vary with its own (expected error reduction, Roy and McCallum
-2001). What is expected is an average over a few values that the measurement may have.
+2001). What is expected is an average over a few values that the measurement may have. Where it may
+tell no phase at all, it tells that much less, and that much less can be wrong.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def next_batch(surrogate: Surrogate, measured: Mask, count: int) -> list[int]:
         Which of the N cells are measured, shape (N,).
     """
     left = np.flatnonzero(~measured)
-    unsure = 1 - surrogate.probabilities()[left].max(axis=1)
+    unsure = surrogate.answers[left] * (1 - surrogate.probabilities()[left].max(axis=1))
     watched = left[np.argsort(-unsure, kind="stable")[: max(WATCHED, count)]]
     ahead = _LookAhead.over(surrogate, watched)
     chosen: list[int] = []
@@ -107,6 +108,8 @@ class _LookAhead:
 
     Attributes
     ----------
+    answers
+        How likely a measurement of each of the M cells is to tell a phase, shape (M,).
     means, covariances
         Of each quantity, shapes (M,) and (M, M).
     open
@@ -114,6 +117,7 @@ class _LookAhead:
     """
 
     surrogate: Surrogate
+    answers: Floats
     means: list[Floats]
     covariances: list[Floats]
     open: Mask
@@ -126,21 +130,28 @@ class _LookAhead:
             for posterior, places in zip(surrogate.posteriors, surrogate.places, strict=True)
         ]
         means, covariances = zip(*both, strict=True)
-        return cls(surrogate, list(means), list(covariances), np.ones(len(cells), dtype=bool))
+        return cls(
+            surrogate, surrogate.answers[cells], list(means), list(covariances),
+            np.ones(len(cells), dtype=bool),
+        )  # fmt: skip
 
     def best(self) -> int:
         """Return the open cell whose measurement leaves the fewest errors in expectation."""
-        errors = self._errors(self.means, self._variances())
+        errors = self.answers * self._errors(self.means, self._variances())
         errors[~self.open] = 0.0
         by_error = np.argsort(-np.where(self.open, errors, -1.0), kind="stable")
         candidates = by_error[: min(CANDIDATES, int(self.open.sum()))]
         # Cells that are sure already are not made surer; one cell must stay to compare by.
         targets = np.flatnonzero(errors > 1e-3)
         if not len(targets):
-            return int(candidates[0])
-        after = self._after(candidates, targets)
+            return int(candidates[np.argmax(self.answers[candidates])])
+        after = self.answers[targets] * self._after(candidates, targets)
         after[candidates[:, None] == targets] = 0.0
-        return int(candidates[np.argmax(errors[targets].sum() - after.sum(axis=1))])
+        told = errors[targets].sum() - after.sum(axis=1)
+        # Without an answer the others stay as unsure as they are; its own phase is no longer wrong.
+        answers = self.answers[candidates]
+        gain = answers * told + (1 - answers) * errors[candidates]
+        return int(candidates[np.argmax(gain)])
 
     def measure(self, cell: int) -> None:
         """Take a cell as measured: what it will tell narrows the others, and moves nothing."""

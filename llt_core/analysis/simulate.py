@@ -27,7 +27,7 @@ BUDGETS = (0.2, 0.3, 0.4)
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a table whose phase is known: their places, quantities and phases."""
+    """The cells of a complete table: their places, quantities and phases."""
 
     places: Floats
     facts: Mapping[str, Floats]
@@ -35,8 +35,11 @@ class Grid:
     rule: PhaseRule
 
     @classmethod
-    def of(cls, table: CellTable, rule: PhaseRule | None = None) -> Grid:
-        """Return the grid of a table under ``rule``, undetermined cells left out.
+    def of(cls, table: CellTable, rule: PhaseRule | None = None, *, whole: bool = False) -> Grid:
+        """Return the grid of a table under ``rule``.
+
+        Undetermined cells are left out, unless it is to be ``whole``: then they can be chosen,
+        and tell nothing.
 
         Raises
         ------
@@ -53,10 +56,11 @@ class Grid:
                 next_step="llt phases says what each cell lacks",
             )
         facts, _ = facts_of(table)
+        kept = known | whole
         return cls(
-            unit_cube(table.axes)[known],
-            {name: values[known] for name, values in facts.items()},
-            verdicts.codes[known],
+            unit_cube(table.axes)[kept],
+            {name: values[kept] for name, values in facts.items()},
+            verdicts.codes[kept],
             rule or PhaseRule(),
         )
 
@@ -73,19 +77,31 @@ def cells_of(budget: float, cells: int) -> int:
     return max(1, int(budget * cells + 1e-9))
 
 
-def replay(grid: Grid, design: Design, budgets: Sequence[float], seed: int) -> tuple[float, ...]:
+def replay(
+    grid: Grid, design: Design, budgets: Sequence[float], seed: int, batch: int | None = None
+) -> tuple[float, ...]:
     """Return the share of all cells with the right phase at each budget, measured cells right.
+
+    Cells that have no phase are not among them, though they may have been measured.
 
     The choices at one budget are those at a larger one, up to there. Equal seeds give equal
     first cells of ``adaptive`` and ``space_filling``.
     """
     stops = [cells_of(budget, len(grid)) for budget in budgets]
-    order = order_of(grid, design, max(stops), seed)
+    order = order_of(grid, design, max(stops), seed, batch)
     return tuple(_accuracy(grid, order[:stop]) for stop in stops)
 
 
-def order_of(grid: Grid, design: Design, count: int, seed: int) -> list[int]:
-    """Return the first ``count`` cells that a design measures, in order."""
+def order_of(
+    grid: Grid, design: Design, count: int, seed: int, batch: int | None = None
+) -> list[int]:
+    """Return the first ``count`` cells that a design measures, in order.
+
+    Parameters
+    ----------
+    batch
+        Cells that ``adaptive`` chooses at a time; None: :func:`batch_size`.
+    """
     generator = np.random.default_rng(seed)
     if design == "random":
         return [int(cell) for cell in generator.permutation(len(grid))[:count]]
@@ -94,7 +110,7 @@ def order_of(grid: Grid, design: Design, count: int, seed: int) -> list[int]:
     order = spread(grid.places, start_size(len(grid)), generator)
     while len(order) < count:
         surrogate, measured = _fitted(grid, order)
-        order += next_batch(surrogate, measured, batch_size(len(grid)))
+        order += next_batch(surrogate, measured, batch or batch_size(len(grid)))
     return order[:count]
 
 
@@ -107,7 +123,7 @@ def _fitted(grid: Grid, cells: Sequence[int]) -> tuple[Surrogate, Mask]:
 def _accuracy(grid: Grid, cells: Sequence[int]) -> float:
     surrogate, measured = _fitted(grid, cells)
     guess = np.where(measured, grid.codes, surrogate.probabilities().argmax(axis=1))
-    return float(np.mean(guess == grid.codes))
+    return float(np.mean((guess == grid.codes)[grid.codes != UNDETERMINED]))
 
 
 @dataclass(frozen=True)
@@ -168,6 +184,7 @@ def simulate(
     designs: Sequence[Design] = DESIGNS,
     starts: int = 20,
     seed: int = 0,
+    batch: int | None = None,
     rule: PhaseRule | None = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -180,6 +197,8 @@ def simulate(
         Shares of the cells that may be measured, above 0 and at most 1.
     seed
         Of the first start; the others follow.
+    batch
+        Cells that ``adaptive`` chooses at a time; None: 2 % of them.
     jobs
         Processes to work with.
     progress
@@ -190,11 +209,11 @@ def simulate(
     RequestError
         A number is out of its range, or no cell has a phase.
     """
-    _check(budgets, designs, starts, jobs)
+    _check(budgets, designs, starts, batch, jobs)
     grid = Grid.of(table, rule)
     work = [(design, seed + start) for design in designs for start in range(starts)]
     shares: list[tuple[float, ...]] = []
-    for found in _replays(grid, work, tuple(budgets), min(jobs, len(work))):
+    for found in _replays(grid, work, tuple(budgets), batch, min(jobs, len(work))):
         shares.append(found)
         if progress is not None:
             progress(len(shares), len(work))
@@ -214,15 +233,19 @@ def simulate(
 
 
 def _replays(
-    grid: Grid, work: Sequence[tuple[Design, int]], budgets: tuple[float, ...], jobs: int
+    grid: Grid,
+    work: Sequence[tuple[Design, int]],
+    budgets: tuple[float, ...],
+    batch: int | None,
+    jobs: int,
 ) -> Iterator[tuple[float, ...]]:
     if jobs == 1:
-        yield from (replay(grid, design, budgets, seed) for design, seed in work)
+        yield from (replay(grid, design, budgets, seed, batch) for design, seed in work)
         return
     # Spawned: a fork of a process with threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(replay, grid, design, budgets, seed) for design, seed in work]
+        futures = [pool.submit(replay, grid, design, budgets, seed, batch) for design, seed in work]
         try:
             yield from (future.result() for future in futures)
         except BaseException:
@@ -230,7 +253,9 @@ def _replays(
             raise
 
 
-def _check(budgets: Sequence[float], designs: Sequence[str], starts: int, jobs: int) -> None:
+def _check(
+    budgets: Sequence[float], designs: Sequence[str], starts: int, batch: int | None, jobs: int
+) -> None:
     for budget in budgets:
         if not 0 < budget <= 1:
             raise RequestError(
@@ -243,8 +268,8 @@ def _check(budgets: Sequence[float], designs: Sequence[str], starts: int, jobs: 
                 where="designs",
                 expected=f"one or more of {', '.join(DESIGNS)}",
             )
-    for name, number in (("starts", starts), ("jobs", jobs)):
-        if number < 1:
+    for name, number in (("starts", starts), ("batch", batch), ("jobs", jobs)):
+        if number is not None and number < 1:
             raise RequestError(f"{number} {name}", where=name, expected="1 or more")
     if not budgets or not designs:
         raise RequestError("nothing to replay", expected="a budget and a design, or more")

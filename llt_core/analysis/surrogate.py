@@ -8,17 +8,20 @@ first, and what its process expects is one more axis for each of the others whos
 it makes more probable. Given that, the processes are independent, and a phase is a set of boxes
 between thresholds; so its probability is a sum of products of normal probabilities, exact and
 without draws.
+
+A measurement may tell no phase: training diverged, say. How likely it is to tell one is learnt by
+one more process, as soon as one of the measured cells has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from llt_core.analysis.phases import PHASES, PhaseRule
-from llt_core.analysis.process import Posterior, scored
+from llt_core.analysis.phases import PHASES, UNDETERMINED, PhaseRule
+from llt_core.analysis.process import Posterior, fit, scored
 from llt_core.analysis.table import Axis, Floats, Mask
 
 QUANTITIES = ("train_loss", "log_trace", "connectivity", "cka")
@@ -168,6 +171,8 @@ class Surrogate:
     ----------
     places
         Of all cells, for each quantity: shape (N, d), or (N, d + 1) if it follows the loss.
+    answers
+        How likely a measurement of each cell is to tell a phase, shape (N,).
     cuts
         The thresholds of each quantity on its bent scale.
     """
@@ -176,7 +181,8 @@ class Surrogate:
     boxes: Boxes
     bends: tuple[Bend, ...]
     posteriors: tuple[Posterior, ...]
-    cuts: tuple[Floats, ...] = field(default=())
+    answers: Floats
+    cuts: tuple[Floats, ...]
 
     @classmethod
     def given(
@@ -219,7 +225,8 @@ class Surrogate:
                 followed, _ = posteriors[0].marginal(places)
                 ways.append(np.column_stack([places, 0.5 + ALONG * followed]))
         cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
-        return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), cuts)
+        answers = _answers(places, measured, rule.codes(**seen) != UNDETERMINED)
+        return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), answers, cuts)
 
     @property
     def noises(self) -> tuple[float, ...]:
@@ -227,8 +234,29 @@ class Surrogate:
         return tuple(posterior.hyper.noise**2 for posterior in self.posteriors)
 
     def probabilities(self) -> Floats:
-        """Return how likely a measurement of each cell is to show each phase, shape (N, 5)."""
+        """Return how likely each phase is where a measurement tells one, shape (N, 5)."""
         both = [p.marginal(at) for p, at in zip(self.posteriors, self.places, strict=True)]
         means, spreads = zip(*both, strict=True)
         noisy = [s + noise for s, noise in zip(spreads, self.noises, strict=True)]
         return self.boxes.probabilities(means, noisy, self.cuts)
+
+
+def _answers(places: Floats, measured: Mask, told: Mask) -> Floats:
+    """Return how likely a measurement of each of N cells is to tell a phase, shape (N,).
+
+    A process of the measured cells' answers, 1 or −1, that is above 0 (Rasmussen and Williams
+    2006, section 6.5).
+
+    Parameters
+    ----------
+    told
+        Whether each measured cell has a phase.
+    """
+    from scipy.special import ndtr
+
+    if told.all():
+        return np.ones(len(places))
+    values = np.where(told, 1.0, -1.0)
+    process = Posterior.given(places[measured], values, fit(places[measured], values))
+    mean, spread = process.marginal(places)
+    return np.asarray(ndtr(mean / np.sqrt(spread + process.hyper.noise**2)))

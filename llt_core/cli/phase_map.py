@@ -37,9 +37,10 @@ def print_map(found: PhaseMap) -> None:
     )
     count, inferred = len(found.points), len(found.points) - found.measured - found.open
     undecided = f", {found.open} tried and without a phase (–)" if found.open else ""
+    unlikely = f" and {found.expected_open} to have none" if found.expected_open else ""
     console.print(
         f"{found.measured} of {count} phases measured{undecided}, {inferred} inferred, of which "
-        f"{found.expected_wrong:.1f} are expected to be wrong"
+        f"{found.expected_wrong:.1f} are expected to be wrong{unlikely}"
         + (f"; {found.stopped}" if found.stopped else ""),
         highlight=False,
         soft_wrap=True,
@@ -64,7 +65,7 @@ def _mark(point: MapPoint) -> str:
         return f"[bold]{point.phase}[/]"
     if point.basis == "open":
         return "–"
-    return f"({point.phase}{'?' if point.confidence < UNSURE else ''})"
+    return f"({point.phase or '–'}{'?' if point.confidence < UNSURE else ''})"
 
 
 def _text(value: Any) -> str:

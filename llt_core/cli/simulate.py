@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     help="Which to replay",
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Of the first start")
+@click.option(
+    "--round",
+    "batch",
+    type=int,
+    metavar="N",
+    help="Cells that adaptive chooses at a time  [dim](default: 2 % of them)[/]",
+)
 @rule_options
 @click.option("--jobs", type=int, default=1, metavar="N", help="Processes to work with")
 @store_option
@@ -46,6 +53,7 @@ def command(
     starts: int,
     designs: str,
     seed: int,
+    batch: int | None,
     rule: PhaseRule | None,
     jobs: int,
     store: str | None,
@@ -80,6 +88,7 @@ def command(
             designs=[name.strip() for name in designs.split(",")],  # type: ignore[misc]
             starts=starts,
             seed=seed,
+            batch=batch,
             rule=rule,
             jobs=jobs,
             progress=told,

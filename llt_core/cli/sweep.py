@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     metavar="X",
     help="With --adaptive: stop once fewer than X points are expected to have a wrong phase",
 )
+@click.option(
+    "--round",
+    "batch",
+    type=int,
+    metavar="N",
+    help="With --adaptive: points that a round measures  [dim](default: 2 % of the grid, and "
+    "enough to keep the executor busy)[/]",
+)
 @rule_options
 @all_option
 @dry_run_option
@@ -83,6 +91,7 @@ def command(
     adaptive: bool,
     budget: float | None,
     stop_below: float | None,
+    batch: int | None,
     rule: PhaseRule | None,
     every: bool,
     dry_run: bool,
@@ -118,14 +127,19 @@ def command(
     if dry_run:
         return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
-    asked = {"--budget": budget, "--stop-below": stop_below, "a rule of phases": rule}
+    asked = {
+        "--budget": budget,
+        "--stop-below": stop_below,
+        "--round": batch,
+        "a rule of phases": rule,
+    }
     _check_adaptive(adaptive, asked, detach)
     if adaptive:
         from llt_core.analysis import PhaseRule
         from llt_core.sweep.adaptive import Adaptive
 
         share = Adaptive.budget if budget is None else budget
-        how["adaptive"] = Adaptive(share, stop_below, rule or PhaseRule())
+        how["adaptive"] = Adaptive(share, stop_below, rule or PhaseRule(), batch)
     else:
         how["adaptive"] = None
     if json_lines:

@@ -25,9 +25,10 @@ class MapPoint(BaseModel):
     Attributes
     ----------
     phase
-        That of the measurement, or the likeliest one; empty if it is ``open``.
+        That of the measurement, or the likeliest one; empty if it is ``open``, or likeliest to be.
     probabilities
         Of each phase, in the order of ``phases``; 0 and 1 where it is measured, 0 if ``open``.
+        What is missing to 1 is the probability that a measurement would tell no phase.
     basis
         Whether the phase was measured or inferred from other points.
     """
@@ -41,8 +42,13 @@ class MapPoint(BaseModel):
 
     @property
     def confidence(self) -> float:
-        """How likely the phase is to be right."""
-        return max(self.probabilities)
+        """How likely it is to have this phase, or none if none is named."""
+        return max(self.probabilities) if self.phase else 1 - sum(self.probabilities)
+
+    @property
+    def error(self) -> float:
+        """How likely it is to have a phase other than the likeliest."""
+        return sum(sorted(self.probabilities)[:-1])
 
 
 class PhaseMap(BaseModel):
@@ -81,7 +87,12 @@ class PhaseMap(BaseModel):
     @property
     def expected_wrong(self) -> float:
         """How many points are expected to carry a wrong phase."""
-        return sum(1 - point.confidence for point in self.points if point.basis == "inferred")
+        return sum(point.error for point in self.points if point.basis == "inferred")
+
+    @property
+    def expected_open(self) -> int:
+        """How many points were not tried and are likely to have no phase."""
+        return sum(point.basis == "inferred" and not point.phase for point in self.points)
 
     @property
     def open(self) -> int:

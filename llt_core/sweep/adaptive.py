@@ -8,6 +8,7 @@ had never stopped, and what other sweeps measured counts.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ from llt_core.sweep.plan import Plan, PlannedPoint
 from llt_core.sweep.results import CellResult
 from llt_core.sweep.summary import summarise
 
+UNTOLD = 0.05
+"""Share of the grid points that a round measures where the executor cannot tell its slots."""
+
 
 @dataclass
 class Adaptive:
@@ -49,6 +53,9 @@ class Adaptive:
         Share of the grid points that may be measured, those in the store included.
     stop_below
         Expected number of points with a wrong phase at which to stop; None: only the budget.
+    batch
+        Grid points that a round measures; None: :func:`~llt_core.analysis.design.batch_size`, and
+        no fewer than keep the executor busy. The first round is the start, whatever its size.
     found
         The map, once there is one.
     """
@@ -56,6 +63,7 @@ class Adaptive:
     budget: float = 0.35
     stop_below: float | None = None
     rule: PhaseRule = field(default_factory=PhaseRule)
+    batch: int | None = None
     found: PhaseMap | None = None
 
     def check(self, plan: Plan) -> None:
@@ -71,6 +79,10 @@ class Adaptive:
                 f"a budget of {self.budget:g} of the grid points",
                 where="--budget",
                 expected="above 0, up to 1",
+            )
+        if self.batch is not None and self.batch < 1:
+            raise RequestError(
+                f"rounds of {self.batch} grid points", where="--round", expected="1 or more"
             )
         known = {quantity.name for m in plan.measures for quantity in m.metric.returns}
         wanted = ("train_loss", "hessian_trace", "cka")
@@ -96,12 +108,13 @@ class Adaptive:
         results: dict[str, CellResult] = {}
         grid = _Grid(plan)
         allowed = cells_of(self.budget, len(plan.points))
+        batch = self.batch or max(batch_size(len(grid)), filling(engine.executor, plan))
         tried: set[int] = set()
         self.found = _interrupted(engine, grid)
         while True:
             if not engine.force:
                 tried |= grid.in_store(engine.store)
-            chosen, self.found = self._next(grid, engine, tried, allowed)
+            chosen, self.found = self._next(grid, engine, tried, allowed, batch)
             if self.found.name:
                 remember_map(engine.store, self.found)
             if not chosen:
@@ -119,7 +132,7 @@ class Adaptive:
         return [results[cell.digest] for cell in plan.cells if cell.digest in results]
 
     def _next(
-        self, grid: _Grid, engine: Engine, tried: set[int], allowed: int
+        self, grid: _Grid, engine: Engine, tried: set[int], allowed: int, batch: int
     ) -> tuple[list[int], PhaseMap]:
         """Return the points to measure next, none if it is enough, and the map so far."""
         table = grid.table(engine.sweep, engine.store, tried)
@@ -128,7 +141,8 @@ class Adaptive:
         seen = np.zeros(len(grid), dtype=bool)
         seen[sorted(tried)] = True
         surrogate = Surrogate.given(grid.places, facts, seen, self.rule)
-        found = self._map(engine.sweep, grid, verdicts, surrogate.probabilities(), seen, allowed)
+        likely = surrogate.answers[:, None] * surrogate.probabilities()
+        found = self._map(engine.sweep, grid, verdicts, likely, seen, allowed)
         left = allowed - len(tried)
         if left <= 0:
             return [], found.model_copy(update={"stopped": "the budget is spent"})
@@ -138,7 +152,7 @@ class Adaptive:
             if self.stop_below is not None and found.expected_wrong < self.stop_below:
                 why = f"fewer than {self.stop_below:g} wrong phases are expected"
                 return [], found.model_copy(update={"stopped": why})
-            chosen = next_batch(surrogate, seen, min(left, batch_size(len(grid))))
+            chosen = next_batch(surrogate, seen, min(left, batch))
         return chosen, found.model_copy(update={"ahead": tuple(chosen)})
 
     def _map(
@@ -155,10 +169,11 @@ class Adaptive:
             code, sure, basis = int(verdicts.codes[row]), likely[row], _basis(verdicts, seen, row)
             if basis != "inferred":
                 sure = np.eye(len(PHASES))[code] * (code != UNDETERMINED)
+            has_none = basis == "open" or 1 - sure.sum() > sure.max()
             points.append(
                 MapPoint(
                     values=values,
-                    phase="" if basis == "open" else PHASES[int(np.argmax(sure))],
+                    phase="" if has_none else PHASES[int(np.argmax(sure))],
                     probabilities=tuple(float(p) for p in sure),
                     basis=basis,
                 )
@@ -240,6 +255,14 @@ def _interrupted(engine: Engine, grid: _Grid) -> PhaseMap | None:
         return None
     same = found is not None and [p.values for p in found.points] == grid.values
     return found if same else None
+
+
+def filling(executor: Executor, plan: Plan) -> int:
+    """Return of how many grid points the models keep an executor busy."""
+    slots = executor.at_once()
+    if slots is None:
+        return round(UNTOLD * len(plan.points))
+    return math.ceil(slots * len(plan.points) / len(plan.trains))
 
 
 def part_of(plan: Plan, rows: Sequence[int]) -> Plan:

@@ -20,7 +20,12 @@ FAMILIES: tuple[Family, ...] = ("plain", "noisy_labels", "little_data", "waves")
 
 
 def phase_map(
-    family: Family, shape: Sequence[int] = (13, 13), *, seed: int = 0, noise: float = 1.0
+    family: Family,
+    shape: Sequence[int] = (13, 13),
+    *,
+    seed: int = 0,
+    noise: float = 1.0,
+    diverged: float = 0.0,
 ) -> CellTable:
     """Return a complete table, its rows in an order drawn at random.
 
@@ -34,6 +39,9 @@ def phase_map(
         Levels of each axis: one, two or three axes.
     noise
         A factor on all noise.
+    diverged
+        Share of the cells where training diverges and nothing is known: those beyond a line
+        whose direction is drawn at random.
 
     >>> table = phase_map("plain", (5, 7), seed=3)
     >>> len(table), [axis.name for axis in table.axes]
@@ -54,7 +62,10 @@ def phase_map(
         else None,
         Axis("train.weight_decay", tuple(1e-4 * 64 ** places[:, 2])) if len(shape) > 2 else None,
     )
-    columns = {name: Column(name, values) for name, values in facts.items()}
+    # Beside the other draws, so that the rest of the map is the same with and without.
+    beyond = places @ np.random.default_rng([seed, 99]).standard_normal(places.shape[1])
+    lost = beyond > np.quantile(beyond, 1 - diverged)
+    columns = {name: Column(name, np.where(lost, np.nan, v)) for name, v in facts.items()}
     return CellTable(
         f"{family}-{seed}", tuple(axis for axis in axes if axis is not None), columns, "synthetic"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from llt_core.analysis import Axis, CellTable, Column, PhaseRule, classify
-from llt_core.analysis.simulate import Grid, cells_of, replay, simulate
+from llt_core.analysis.simulate import Grid, cells_of, order_of, replay, simulate
 from llt_core.errors import RequestError
 from llt_core.testing.phase_maps import FAMILIES, phase_map
 
@@ -127,6 +127,16 @@ def test_a_relative_threshold_is_that_of_the_measured_cells():
     assert (found.outcomes[0].means > (0.6, 0.7, 0.8)).all()
 
 
+def test_a_larger_round_knows_less_and_begins_alike():
+    grid = Grid.of(phase_map("plain", (9, 9), seed=10))
+    one, usual, large = (order_of(grid, "adaptive", 30, 0, batch) for batch in (1, None, 23))
+    # Six cells of the start; the seventh is chosen by all from the same.
+    assert one[:7] == usual[:7] == large[:7]
+    assert one != usual
+    assert usual != large
+    assert len(set(large)) == 30
+
+
 def test_processes_change_nothing():
     table = phase_map("plain", (4, 5), seed=11)
     told = []
@@ -140,7 +150,14 @@ def test_processes_change_nothing():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"budgets": (0,)}, {"budgets": (1.5,)}, {"starts": 0}, {"jobs": 0}, {"designs": ("best",)}],
+    [
+        {"budgets": (0,)},
+        {"budgets": (1.5,)},
+        {"starts": 0},
+        {"jobs": 0},
+        {"batch": 0},
+        {"designs": ("best",)},
+    ],
 )
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(RequestError):

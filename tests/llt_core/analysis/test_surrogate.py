@@ -5,6 +5,7 @@ import pytest
 
 from llt_core.analysis import Axis, PhaseRule
 from llt_core.analysis.design import spread
+from llt_core.analysis.phases import UNDETERMINED
 from llt_core.analysis.process import Posterior, fit
 from llt_core.analysis.simulate import Grid
 from llt_core.analysis.surrogate import Bend, Boxes, Surrogate, unit_cube
@@ -97,6 +98,26 @@ def test_a_quantity_nobody_measured_leaves_its_side_open():
     likely = surrogate.probabilities()
     assert np.isfinite(likely).all()
     assert likely[:, 3] == pytest.approx(likely[:, 4])
+
+
+def test_whether_a_measurement_tells_a_phase_is_learnt():
+    grid = Grid.of(phase_map("plain", (9, 11), seed=104, diverged=1 / 3), whole=True)
+    has = grid.codes != UNDETERMINED
+    measured = np.zeros(len(grid), dtype=bool)
+    measured[spread(grid.places, 30, np.random.default_rng(0))] = True
+    answers = Surrogate.given(grid.places, grid.facts, measured, grid.rule).answers
+    assert ((answers > 0.5) == has)[~measured].mean() > 0.9
+    assert answers.mean() == pytest.approx(has.mean(), abs=0.07)
+    without = Surrogate.given(grid.places, grid.facts, measured & has, grid.rule)
+    assert (without.answers == 1).all()
+
+
+def test_where_nothing_was_told_nothing_is_expected():
+    grid = Grid.of(phase_map("plain", (5, 5), seed=105, diverged=0.5), whole=True)
+    measured = grid.codes == UNDETERMINED
+    surrogate = Surrogate.given(grid.places, grid.facts, measured, grid.rule)
+    assert (surrogate.answers[measured] < 0.1).all()
+    assert np.isfinite(surrogate.probabilities()).all()
 
 
 def test_one_measured_cell_and_three_cells_are_enough():

@@ -1,6 +1,7 @@
 """Sweeps that measure part of their grid, on real digits."""
 
 import json
+import re
 
 import pytest
 
@@ -14,7 +15,9 @@ from llt_core.spec import ComputeSettings, Named, SweepSpec
 from llt_core.store import Store
 from llt_core.store.maps import recall_map
 from llt_core.sweep import Listener, make_plan
-from llt_core.sweep.adaptive import Adaptive, part_of
+from llt_core.sweep.adaptive import Adaptive, filling, part_of
+from llt_plugins.executors.local import Local
+from llt_plugins.executors.slurm import Slurm
 
 REQUEST = {
     "task": "digits",
@@ -34,14 +37,16 @@ REQUEST = {
     "name": "few",
 }
 
+INLINE = Named(name="inline")
 
-def run(store, adaptive, listener=None, **changes):
+
+def run(store, adaptive, listener=None, executor=INLINE, **changes):
     return execute(
         SweepSpec.of(**{**REQUEST, **changes}),
         store=store,
         data_root=store,
         compute=ComputeSettings(threads=1),
-        executor=Named(name="inline"),
+        executor=executor,
         listener=listener,
         adaptive=adaptive,
     )
@@ -127,6 +132,8 @@ def test_what_tells_phases_apart_must_be_measured(tmp_path):
         run(tmp_path, Adaptive(), metrics=["train_loss", "hessian_trace"])
     with pytest.raises(RequestError, match="a budget of 2"):
         run(tmp_path, Adaptive(budget=2))
+    with pytest.raises(RequestError, match="rounds of 0"):
+        run(tmp_path, Adaptive(batch=0))
     assert not (tmp_path / "cells").exists()
 
 
@@ -145,6 +152,70 @@ def test_points_that_diverge_are_neither_measured_nor_inferred(tmp_path, capsys)
     print_map(adaptive.found)
     said = capsys.readouterr().out
     assert "2 of 4 phases measured, 2 tried and without a phase (–), 0 inferred" in said
+
+
+def test_where_training_diverges_it_is_expected_to_and_little_is_measured(tmp_path, capsys):
+    axes = {
+        "load": {"field": "architecture.width", "values": [1, 2, 4, 8]},
+        "temperature": {"field": "train.learning_rate", "values": [0.1, 1e10, 1e20, 1e30]},
+    }
+    adaptive = Adaptive(budget=0.5)
+    run(tmp_path, adaptive, axes=axes)
+    found = adaptive.found
+    cold = [point for point in found.points if point.values["train.learning_rate"] == 0.1]
+    assert [point.basis for point in cold] == ["measured"] * 4
+    assert (found.measured, found.open) == (4, 4)
+    hot = [point for point in found.points if point.basis == "inferred"]
+    assert all(point.phase == "" and 0.5 < point.confidence < 1 for point in hot)
+    assert found.expected_open == len(hot) == 8
+    assert found.expected_wrong < 1
+    print_map(found)
+    said = capsys.readouterr().out
+    assert "8 inferred, of which" in said
+    assert "and 8 to have none" in said
+    assert "(–)" in said or "(–?)" in said
+
+
+class Rounds(Listener):
+    """Hears how many points each round measures, and stops in the middle of the last."""
+
+    def __init__(self, stop_after=0):
+        self.sizes, self.left = [], stop_after
+
+    def noted(self, text):
+        self.sizes += [int(found) for found in re.findall(r"next (\d+),", text)]
+
+    def finished(self, result):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_rounds_of_a_size_asked_for_end_with_the_budget_and_resume(tmp_path):
+    heard = Rounds(stop_after=8 * 5 + 8 * 3 + 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "halted", Adaptive(budget=0.8, batch=3), heard)
+    assert heard.sizes == [5, 3, 1]
+    again, whole = Adaptive(budget=0.8, batch=3), Adaptive(budget=0.8, batch=3)
+    run(tmp_path / "halted", again)
+    run(tmp_path / "whole", whole)
+    assert measured(again.found) == measured(whole.found)
+    assert whole.found.measured == 9
+
+
+def test_a_round_keeps_the_executor_busy(tmp_path):
+    heard = Rounds()
+    run(
+        tmp_path, Adaptive(budget=1), heard, executor=Named(name="local", parameters={"workers": 5})
+    )
+    assert heard.sizes == [5, 3, 3, 1]  # five workers, two models a point
+
+
+def test_where_the_slots_are_not_known_rounds_are_a_share_of_the_grid(tmp_path):
+    axes = {"load": {"field": "architecture.width", "values": list(range(1, 61))}}
+    plan = make_plan(SweepSpec.of(**{**REQUEST, "axes": axes}), Catalogue.discover(), tmp_path)
+    assert filling(Slurm(), plan) == 3
+    assert filling(Local(workers=20, per_gpu=0), plan) == 10
 
 
 def test_a_part_of_a_plan_has_its_points_and_their_cells(tmp_path):
@@ -185,4 +256,5 @@ def test_the_command_prints_the_map(whole, capsys, tmp_path):
     document = json.loads(capsys.readouterr().out)["map"]
     assert [p["basis"] for p in document["points"]] == [p.basis for p in adaptive.found.points]
     assert main([*line, "--budget", "0.6"]) == 2
+    assert main([*line, "--round", "2"]) == 2
     assert main([*line, "--adaptive", "--detach"]) == 2
