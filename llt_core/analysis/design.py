@@ -32,7 +32,7 @@ CANDIDATES = 20
 """Cells whose measurement is looked at in advance: those whose phase is least sure."""
 OUTCOMES = 4
 """Values that a measurement looked at in advance is given."""
-WATCHED = 1500
+WATCHED = 1000
 """Cells that are looked at for what a measurement tells of them, those least sure."""
 
 Indices = npt.NDArray[np.intp]
@@ -111,7 +111,12 @@ class _LookAhead:
     answers
         How likely a measurement of each of the M cells is to tell a phase, shape (M,).
     means, covariances
-        Of each quantity, shapes (M,) and (M, M).
+        Of each quantity before any of them, shapes (M,) and (M, M).
+    spreads
+        The variances of each quantity after those chosen, shape (M,).
+    known
+        What each of those chosen tells of all cells, in deviations, shape (chosen, M). The
+        covariances after them are those before less its square.
     open
         Which of the M cells are not chosen yet, shape (M,).
     """
@@ -120,6 +125,8 @@ class _LookAhead:
     answers: Floats
     means: list[Floats]
     covariances: list[Floats]
+    spreads: list[Floats]
+    known: list[Floats]
     open: Mask
     outcomes: Floats = field(default_factory=lambda: _outcomes(OUTCOMES, len(QUANTITIES)))
 
@@ -131,9 +138,14 @@ class _LookAhead:
         ]
         means, covariances = zip(*both, strict=True)
         return cls(
-            surrogate, surrogate.answers[cells], list(means), list(covariances),
-            np.ones(len(cells), dtype=bool),
-        )  # fmt: skip
+            surrogate=surrogate,
+            answers=surrogate.answers[cells],
+            means=list(means),
+            covariances=list(covariances),
+            spreads=[np.diagonal(covariance).copy() for covariance in covariances],
+            known=[np.empty((0, len(cells)))] * len(means),
+            open=np.ones(len(cells), dtype=bool),
+        )
 
     def best(self) -> int:
         """Return the open cell whose measurement leaves the fewest errors in expectation."""
@@ -156,9 +168,11 @@ class _LookAhead:
     def measure(self, cell: int) -> None:
         """Take a cell as measured: what it will tell narrows the others, and moves nothing."""
         self.open[cell] = False
-        for index, covariance in enumerate(self.covariances):
-            told = self._told(index, np.array([cell]), np.arange(len(covariance)))[0]
-            self.covariances[index] = covariance - np.outer(told, told)
+        everywhere = np.arange(len(self.open))
+        for index, known in enumerate(self.known):
+            told = self._told(index, np.array([cell]), everywhere)
+            self.known[index] = np.vstack([known, told])
+            self.spreads[index] -= told[0] ** 2
 
     def _after(self, candidates: Indices, targets: Indices) -> Floats:
         """Return the expected error at each target after each candidate, shape (C, T)."""
@@ -168,19 +182,20 @@ class _LookAhead:
             shift = told[:, None, :] * self.outcomes[:, index, None]
             means.append(self.means[index][targets] + shift)
             left = np.maximum(variance[targets] - told**2, self.surrogate.noises[index] + 1e-10)
-            variances.append(np.broadcast_to(left[:, None, :], shift.shape))
+            variances.append(left[:, None, :])
         return np.asarray(self._errors(means, variances).mean(axis=1))
 
     def _told(self, index: int, cells: Indices, others: Indices) -> Floats:
         """Return by how much one deviation of a measurement moves each other cell's mean."""
-        covariance = self.covariances[index]
-        spread = covariance[cells, cells] + self.surrogate.noises[index]
-        return np.asarray(covariance[np.ix_(cells, others)] / np.sqrt(spread)[:, None])
+        known = self.known[index]
+        rows = self.covariances[index][cells] - known[:, cells].T @ known
+        spread = self.spreads[index][cells] + self.surrogate.noises[index]
+        return np.asarray(rows[:, others] / np.sqrt(spread)[:, None])
 
     def _variances(self) -> list[Floats]:
         return [
-            np.maximum(np.diagonal(covariance), 1e-10) + noise
-            for covariance, noise in zip(self.covariances, self.surrogate.noises, strict=True)
+            np.maximum(spread, 1e-10) + noise
+            for spread, noise in zip(self.spreads, self.surrogate.noises, strict=True)
         ]
 
     def _errors(self, means: Sequence[Floats], variances: Sequence[Floats]) -> Floats:

@@ -8,8 +8,10 @@ could not tell from fifteen cells is held by priors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from llt_core.analysis.table import Floats
 
@@ -26,6 +28,10 @@ SLOPE = 1.0
 JITTER = 1e-8
 MOST_FITTED = 300
 """Cells that lengths and sizes are fitted to; the posterior reads all."""
+NEAREST = 400
+"""Measured cells that a marginal is computed from, the nearest."""
+BLOCK = 100
+"""Places at most that share their nearest cells."""
 
 
 @dataclass(frozen=True)
@@ -154,53 +160,83 @@ def scored(places: Floats, values: Floats) -> tuple[float, Hyper]:
 
 @dataclass(frozen=True)
 class Posterior:
-    """A process given n measured cells.
-
-    Attributes
-    ----------
-    factor
-        Lower Cholesky factor of the covariance of the measurements, shape (n, n).
-    whitened
-        The values seen through it, shape (n,).
-    """
+    """A process given n measured cells: their ``places`` (n, d) and ``values`` (n,)."""
 
     places: Floats
+    values: Floats
     hyper: Hyper
-    factor: Floats
-    whitened: Floats
-
-    @classmethod
-    def given(cls, places: Floats, values: Floats, hyper: Hyper) -> Posterior:
-        """Return the posterior of measured ``values`` (n,) at ``places`` (n, d)."""
-        from scipy.linalg import solve_triangular
-
-        matrix = covariance(places, places, hyper)
-        matrix[np.diag_indices(len(values))] += hyper.noise**2 + JITTER
-        factor = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
-        return cls(places, hyper, factor, solve_triangular(factor, values, lower=True))
 
     def marginal(self, at: Floats) -> tuple[Floats, Floats]:
-        """Return mean and variance of the function at each place (m, d), shape (m,) each."""
+        """Return mean and variance of the function at each place (m, d), shape (m,) each.
+
+        What lies far away tells next to nothing beside what is near, so that of many measured
+        cells the nearest :data:`NEAREST` are asked, block by block.
+        """
+        if len(self.values) > NEAREST:
+            mean, left = np.empty((2, len(at)))
+            for block in _blocks(at / self.hyper.lengths):
+                mean[block], left[block] = self._near(at[block]).marginal(at[block])
+            return mean, left
         seen = self._seen(at)
         left = variance(at, self.hyper) - (seen**2).sum(axis=0)
-        return seen.T @ self.whitened, np.maximum(left, 1e-10)
+        return seen.T @ self._whitened, np.maximum(left, 1e-10)
 
     def joint(self, at: Floats) -> tuple[Floats, Floats]:
         """Return mean (m,) and covariance (m, m) of the function at places (m, d)."""
         seen = self._seen(at)
-        return seen.T @ self.whitened, covariance(at, at, self.hyper) - seen.T @ seen
+        return seen.T @ self._whitened, covariance(at, at, self.hyper) - seen.T @ seen
+
+    def _near(self, at: Floats) -> Posterior:
+        """Return what the measured cells nearest to the middle of places (m, d) tell."""
+        middle = (at.min(axis=0) + at.max(axis=0)) / 2
+        squares = (((self.places - middle) / self.hyper.lengths) ** 2).sum(axis=1)
+        near = np.sort(np.argpartition(squares, NEAREST)[:NEAREST])
+        return Posterior(self.places[near], self.values[near], self.hyper)
+
+    @cached_property
+    def _factor(self) -> Floats:
+        """The lower Cholesky factor of the covariance of the measurements, shape (n, n)."""
+        matrix = covariance(self.places, self.places, self.hyper)
+        matrix[np.diag_indices(len(matrix))] += self.hyper.noise**2 + JITTER
+        return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
+
+    @cached_property
+    def _whitened(self) -> Floats:
+        """The values seen through the factor, shape (n,)."""
+        return self._solved(self.values)
 
     def _seen(self, at: Floats) -> Floats:
+        return self._solved(covariance(self.places, at, self.hyper))
+
+    def _solved(self, right: Floats) -> Floats:
         from scipy.linalg import solve_triangular
 
-        cross = covariance(self.places, at, self.hyper)
-        return np.asarray(solve_triangular(self.factor, cross, lower=True))
+        return np.asarray(solve_triangular(self._factor, right, lower=True))
+
+
+def _blocks(places: Floats) -> list[npt.NDArray[np.intp]]:
+    """Return which of the places (m, d) lie together: halved along their widest side and again.
+
+    >>> [block.tolist() for block in _blocks(np.arange(200.0)[:, None])][1][:3]
+    [100, 101, 102]
+    """
+    parts, small = [np.arange(len(places))], []
+    while parts:
+        part = parts.pop()
+        if len(part) <= BLOCK:
+            small.append(part)
+            continue
+        along = places[part, np.argmax(np.ptp(places[part], axis=0))]
+        order = np.argsort(along, kind="stable")
+        parts += [part[order[len(part) // 2 :]], part[order[: len(part) // 2]]]
+    return small
 
 
 def _matern(distance: Floats) -> tuple[Floats, Floats]:
     """Return the correlation (Matérn 3/2), and minus its derivative over the distance."""
-    falling = np.exp(-np.sqrt(3.0) * distance)
-    return (1 + np.sqrt(3.0) * distance) * falling, 3 * falling
+    scaled = np.sqrt(3.0) * distance
+    falling = np.exp(-scaled)
+    return (1 + scaled) * falling, 3 * falling
 
 
 def _trend(a: Floats, b: Floats) -> Floats:

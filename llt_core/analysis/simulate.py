@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +16,7 @@ from llt_core.analysis.design import (
     start_size,
 )
 from llt_core.analysis.phases import UNDETERMINED, Codes, PhaseRule, classify, facts_of
+from llt_core.analysis.pool import Told, alone, together
 from llt_core.analysis.surrogate import Surrogate, unit_cube
 from llt_core.analysis.table import CellTable, Floats, Mask
 from llt_core.errors import RequestError
@@ -78,7 +77,12 @@ def cells_of(budget: float, cells: int) -> int:
 
 
 def replay(
-    grid: Grid, design: Design, budgets: Sequence[float], seed: int, batch: int | None = None
+    grid: Grid,
+    design: Design,
+    budgets: Sequence[float],
+    seed: int,
+    batch: int | None = None,
+    told: Told = lambda cells: None,
 ) -> tuple[float, ...]:
     """Return the share of all cells with the right phase at each budget, measured cells right.
 
@@ -86,32 +90,46 @@ def replay(
 
     The choices at one budget are those at a larger one, up to there. Equal seeds give equal
     first cells of ``adaptive`` and ``space_filling``.
+
+    Parameters
+    ----------
+    batch
+        Cells that ``adaptive`` chooses at a time; None: :func:`batch_size`.
+    told
+        Called with the number of cells whenever some have been chosen.
     """
     stops = [cells_of(budget, len(grid)) for budget in budgets]
-    order = order_of(grid, design, max(stops), seed, batch)
+    order: list[int] = []
+    for chosen in _rounds(grid, design, max(stops), seed, batch):
+        order += chosen
+        told(len(chosen))
     return tuple(_accuracy(grid, order[:stop]) for stop in stops)
 
 
 def order_of(
     grid: Grid, design: Design, count: int, seed: int, batch: int | None = None
 ) -> list[int]:
-    """Return the first ``count`` cells that a design measures, in order.
+    """Return the first ``count`` cells that a design measures, in order."""
+    return [cell for chosen in _rounds(grid, design, count, seed, batch) for cell in chosen]
 
-    Parameters
-    ----------
-    batch
-        Cells that ``adaptive`` chooses at a time; None: :func:`batch_size`.
-    """
+
+def _rounds(
+    grid: Grid, design: Design, count: int, seed: int, batch: int | None
+) -> Iterator[list[int]]:
     generator = np.random.default_rng(seed)
     if design == "random":
-        return [int(cell) for cell in generator.permutation(len(grid))[:count]]
-    if design == "space_filling":
-        return spread(grid.places, count, generator)
-    order = spread(grid.places, start_size(len(grid)), generator)
-    while len(order) < count:
-        surrogate, measured = _fitted(grid, order)
-        order += next_batch(surrogate, measured, batch or batch_size(len(grid)))
-    return order[:count]
+        yield [int(cell) for cell in generator.permutation(len(grid))[:count]]
+    elif design == "space_filling":
+        yield spread(grid.places, count, generator)
+    else:
+        order = spread(grid.places, start_size(len(grid)), generator)[:count]
+        yield order
+        while len(order) < count:
+            surrogate, measured = _fitted(grid, order)
+            size = min(batch or batch_size(len(grid)), count - len(order))
+            chosen = next_batch(surrogate, measured, size)
+            yield chosen
+            order = order + chosen
 
 
 def _fitted(grid: Grid, cells: Sequence[int]) -> tuple[Surrogate, Mask]:
@@ -202,7 +220,7 @@ def simulate(
     jobs
         Processes to work with.
     progress
-        Told after every replay how many are done, and of how many.
+        Told after every round how many cells have been chosen, and of how many, over all replays.
 
     Raises
     ------
@@ -212,11 +230,17 @@ def simulate(
     _check(budgets, designs, starts, batch, jobs)
     grid = Grid.of(table, rule)
     work = [(design, seed + start) for design in designs for start in range(starts)]
-    shares: list[tuple[float, ...]] = []
-    for found in _replays(grid, work, tuple(budgets), batch, min(jobs, len(work))):
-        shares.append(found)
-        if progress is not None:
-            progress(len(shares), len(work))
+    measured = tuple(cells_of(budget, len(grid)) for budget in budgets)
+    done, total = 0, len(work) * max(measured)
+
+    def told(cells: int) -> None:
+        nonlocal done
+        done += cells
+        if progress is not None and cells:
+            progress(done, total)
+
+    calls = [(grid, design, tuple(budgets), seed, batch) for design, seed in work]
+    shares = together(replay, calls, jobs, told) if jobs > 1 else alone(replay, calls, told)
     by_design = np.array(shares).reshape(len(designs), starts, len(budgets))
     return Simulation(
         table=table.name,
@@ -225,32 +249,11 @@ def simulate(
         cells=len(grid),
         left_out=len(table) - len(grid),
         budgets=tuple(budgets),
-        measured=tuple(cells_of(budget, len(grid)) for budget in budgets),
+        measured=measured,
         starts=starts,
         seed=seed,
         outcomes=tuple(map(Outcome, designs, by_design)),
     )
-
-
-def _replays(
-    grid: Grid,
-    work: Sequence[tuple[Design, int]],
-    budgets: tuple[float, ...],
-    batch: int | None,
-    jobs: int,
-) -> Iterator[tuple[float, ...]]:
-    if jobs == 1:
-        yield from (replay(grid, design, budgets, seed, batch) for design, seed in work)
-        return
-    # Spawned: a fork of a process with threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(replay, grid, design, budgets, seed, batch) for design, seed in work]
-        try:
-            yield from (future.result() for future in futures)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _check(

@@ -145,22 +145,22 @@ class Boxes:
     ) -> Floats:
         """Return how likely each phase is, shape (…, 5).
 
-        Means and variances are those of each quantity, shape (…), on the scale of ``cuts``.
+        Means and variances are those of each quantity, shape (…), on the scale of ``cuts``;
+        the variances may be of a shape that is broadcast to it.
         """
-        boxes = np.ones((*means[0].shape, 1))
+        boxes = np.ones((1, *means[0].shape))
         for mean, spread, edges in zip(means, variances, cuts, strict=True):
             parts = _intervals(mean, np.sqrt(spread), edges)
-            boxes = (boxes[..., :, None] * parts[..., None, :]).reshape(*mean.shape, -1)
-        return np.asarray(boxes @ self.phases)
+            boxes = (boxes[:, None] * parts).reshape(-1, *mean.shape)
+        return np.moveaxis(np.tensordot(self.phases, boxes, (0, 0)), 0, -1)
 
 
 def _intervals(mean: Floats, deviation: Floats, edges: Floats) -> Floats:
-    """Return the probability of each interval between ``edges`` (k,), shape (…, k + 1)."""
+    """Return the probability of each interval between ``edges`` (k,), shape (k + 1, …)."""
     from scipy.special import ndtr
 
-    below = ndtr((edges - mean[..., None]) / deviation[..., None])
-    ends = np.zeros((*below.shape[:-1], 1))
-    return np.diff(np.concatenate([ends, below, ends + 1], axis=-1), axis=-1)
+    below = ndtr((edges.reshape(-1, *[1] * mean.ndim) - mean) / deviation)
+    return np.diff(below, axis=0, prepend=0.0, append=1.0)
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ class Surrogate:
     ----------
     places
         Of all cells, for each quantity: shape (N, d), or (N, d + 1) if it follows the loss.
+    marginals
+        Mean and variance of each quantity at all cells, shape (N,) each.
     answers
         How likely a measurement of each cell is to tell a phase, shape (N,).
     cuts
@@ -181,6 +183,7 @@ class Surrogate:
     boxes: Boxes
     bends: tuple[Bend, ...]
     posteriors: tuple[Posterior, ...]
+    marginals: tuple[tuple[Floats, Floats], ...]
     answers: Floats
     cuts: tuple[Floats, ...]
 
@@ -206,6 +209,7 @@ class Surrogate:
         flat = (seen["train_loss"] < rule.train_loss) & (seen["log_trace"] < rule.log_trace)
         bends: list[Bend] = []
         posteriors: list[Posterior] = []
+        marginals: list[tuple[Floats, Floats]] = []
         where: list[Floats] = []
         ways = [places]  # the second: along the training loss too
         for index, name in enumerate(QUANTITIES):
@@ -220,13 +224,16 @@ class Surrogate:
             at, hyper = ways[best], scores[best][1]
             bends.append(bend)
             where.append(at)
-            posteriors.append(Posterior.given(at[measured][known], bend(values), hyper))
+            posteriors.append(Posterior(at[measured][known], bend(values), hyper))
+            marginals.append(posteriors[-1].marginal(at))
             if index == 0:
-                followed, _ = posteriors[0].marginal(places)
+                followed, _ = marginals[0]
                 ways.append(np.column_stack([places, 0.5 + ALONG * followed]))
         cuts = tuple(bend(cut) for bend, cut in zip(bends, boxes.cuts, strict=True))
         answers = _answers(places, measured, rule.codes(**seen) != UNDETERMINED)
-        return cls(tuple(where), boxes, tuple(bends), tuple(posteriors), answers, cuts)
+        return cls(
+            tuple(where), boxes, tuple(bends), tuple(posteriors), tuple(marginals), answers, cuts
+        )
 
     @property
     def noises(self) -> tuple[float, ...]:
@@ -235,8 +242,7 @@ class Surrogate:
 
     def probabilities(self) -> Floats:
         """Return how likely each phase is where a measurement tells one, shape (N, 5)."""
-        both = [p.marginal(at) for p, at in zip(self.posteriors, self.places, strict=True)]
-        means, spreads = zip(*both, strict=True)
+        means, spreads = zip(*self.marginals, strict=True)
         noisy = [s + noise for s, noise in zip(spreads, self.noises, strict=True)]
         return self.boxes.probabilities(means, noisy, self.cuts)
 
@@ -257,6 +263,6 @@ def _answers(places: Floats, measured: Mask, told: Mask) -> Floats:
     if told.all():
         return np.ones(len(places))
     values = np.where(told, 1.0, -1.0)
-    process = Posterior.given(places[measured], values, fit(places[measured], values))
+    process = Posterior(places[measured], values, fit(places[measured], values))
     mean, spread = process.marginal(places)
     return np.asarray(ndtr(mean / np.sqrt(spread + process.hyper.noise**2)))

@@ -103,7 +103,7 @@ def command(
 def _progress(quiet: bool) -> Any:
     from llt_core.cli.counting import Counting
 
-    return nullcontext() if quiet else Counting("replays")
+    return nullcontext() if quiet else Counting("cells replayed")
 
 
 def _document(found: Simulation) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_its_gradient_is_that_of_finite_differences(data):
 def test_the_posterior_is_that_of_a_joint_normal(data):
     places, values = data
     at = np.random.default_rng(2).random((5, 2))
-    posterior = Posterior.given(places, values, HYPER)
+    posterior = Posterior(places, values, HYPER)
     inner = covariance(places, places, HYPER) + (0.2**2 + 1e-8) * np.eye(12)
     cross = covariance(at, places, HYPER)
     mean = cross @ np.linalg.solve(inner, values)
@@ -68,7 +68,7 @@ def test_the_posterior_is_that_of_a_joint_normal(data):
 
 def test_without_noise_it_goes_through_the_values(data):
     places, values = data
-    posterior = Posterior.given(places, values, Hyper(np.array([0.4, 0.4]), 1.0, 1e-6))
+    posterior = Posterior(places, values, Hyper(np.array([0.4, 0.4]), 1.0, 1e-6))
     mean, spread = posterior.marginal(places)
     assert mean == pytest.approx(values, abs=1e-4)
     assert spread.max() < 1e-6
@@ -77,11 +77,33 @@ def test_without_noise_it_goes_through_the_values(data):
 def test_without_data_it_is_the_prior():
     hyper = fit(np.empty((0, 2)), np.empty(0))
     assert hyper.logarithms == pytest.approx(prior(2)[0])
-    mean, spread = Posterior.given(np.empty((0, 2)), np.empty(0), hyper).marginal(
-        np.full((1, 2), 0.5)
-    )
+    mean, spread = Posterior(np.empty((0, 2)), np.empty(0), hyper).marginal(np.full((1, 2), 0.5))
     assert mean == pytest.approx([0.0])
     assert spread == pytest.approx([process.LEVEL + hyper.size**2])
+
+
+def test_the_nearest_of_many_cells_tell_what_all_do():
+    generator = np.random.default_rng(4)
+    places, at = generator.random((1200, 2)), generator.random((700, 2))
+    hyper = Hyper(np.array([0.3, 0.5]), 1.0, 0.2)
+    values = np.sin(7 * places[:, 0] + 4 * places[:, 1] ** 2) + 0.2 * generator.standard_normal(
+        1200
+    )
+    posterior = Posterior(places, values, hyper)
+    mean, spread = posterior.marginal(at)
+    exact, joint = posterior.joint(at)
+    assert len(places) > process.NEAREST
+    assert 0 < np.abs(mean - exact).max() < 0.1
+    assert np.sqrt(np.mean((mean - exact) ** 2)) < 0.02
+    assert np.sqrt(spread / np.diagonal(joint)) == pytest.approx(np.ones(700), abs=0.15)
+
+
+def test_blocks_hold_every_place_once_and_are_small():
+    places = np.random.default_rng(5).random((1000, 3)) * (1, 5, 1)
+    blocks = process._blocks(places)
+    assert sorted(np.concatenate(blocks)) == list(range(1000))
+    assert max(map(len, blocks)) <= process.BLOCK
+    assert max(np.ptp(places[block, 1]) for block in blocks) < 2
 
 
 def test_the_fit_is_a_stationary_point(data):

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,13 +140,31 @@ def test_a_larger_round_knows_less_and_begins_alike():
 
 def test_processes_change_nothing():
     table = phase_map("plain", (4, 5), seed=11)
-    told = []
-    one = simulate(table, starts=2)
-    two = simulate(table, starts=2, jobs=2, progress=lambda done, of: told.append((done, of)))
+    told: dict[int, list[tuple[int, int]]] = {1: [], 2: []}
+    one, two = (
+        simulate(
+            table, starts=2, jobs=jobs, progress=lambda *far, jobs=jobs: told[jobs].append(far)
+        )
+        for jobs in (1, 2)
+    )
     assert all(
         (a.shares == b.shares).all() for a, b in zip(one.outcomes, two.outcomes, strict=True)
     )
-    assert told == [(done, 6) for done in range(1, 7)]
+    # Three designs, two starts, eight cells each; adaptive begins with five and goes on by one.
+    assert [done for done, _ in told[1]] == [5, 6, 7, 8, 13, 14, 15, 16, 24, 32, 40, 48]
+    assert told[1][-1] == told[2][-1] == (48, 48)
+
+
+def test_an_interruption_ends_it_in_the_middle_of_a_replay():
+    def stop(done, of):
+        raise KeyboardInterrupt
+
+    table = phase_map("plain", (30, 30), seed=11)
+    for jobs in (1, 2):
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            simulate(table, budgets=(1.0,), designs=["adaptive"], jobs=jobs, progress=stop)
+        assert time.monotonic() - start < 30  # all of it would take minutes
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def steps(jump, seed=0):
     surrogate = Surrogate.given(places, facts, np.ones(81, dtype=bool))
     bend = surrogate.bends[1]
     bent = bend(facts["log_trace"][few])
-    alone = Posterior.given(places[few], bent, fit(places[few], bent)).marginal(places)[0]
+    alone = Posterior(places[few], bent, fit(places[few], bent)).marginal(places)[0]
     mine = surrogate.posteriors[1].marginal(surrogate.places[1])[0]
     return tuple(float(np.sqrt(np.mean((mean - bend(truth)) ** 2))) for mean in (mine, alone))
 
