@@ -194,6 +194,9 @@ def best_predictor(
     why = f"|ρ| differs by {difference.value:+.3f} {_ends((difference.low, difference.high))}" + (
         "" if sure else ", which could be chance"
     )
+    others = [f"{c.column} ({c.spearman.value:+.3f})" for c in similar if c is not ours]
+    if others:
+        why += f"; other forms of CKA are not compared: {', '.join(others)}"
     if "train_accuracy" not in table and loss_below is not None:
         why += f"; converged: training loss below {loss_below:g}, for want of train accuracies"
     return Claim(name, statement, "holds" if wins else "does not hold", number, why, details)
@@ -355,6 +358,8 @@ def _why_no_predictor(
     for column in ("test_accuracy", *(() if by_loss else ("train_accuracy",))):
         if column not in table:
             return f"no {column} in the table"
+        if not np.isfinite(table.columns[column].values).any():
+            return f"no cell has a {column}"
     if not any(name.startswith("cka") for name in table.columns):
         return "no cka in the table"
     count = int(converged(table, converged_at, loss_below).sum())

@@ -17,6 +17,11 @@ from llt_core.errors import RequestError
 MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
 """What stands where there is no number, in any case."""
 
+OF_SEVERAL = (
+    "cka", "l2_distance", "mode_connectivity", "linear_connectivity", "curve", "agreement",
+    "js_divergence", "logit_cosine", "prediction_churn", "ensemble",
+)  # fmt: skip
+"""How quantities of pairs and sets of models begin."""
 _REASONS = ("", "infinite in the file", "no number in the file")
 _INVERSES: dict[Transform, Callable[[Floats], Floats]] = {
     "log": np.exp,
@@ -119,12 +124,14 @@ def _column(
             with np.errstate(divide="ignore", invalid="ignore"):
                 errors = np.where(models > 0, errors / np.sqrt(models), np.nan)
     there = np.isfinite(values)
+    # Of how many pairs or sets a mean is, no number of models says.
+    each = 0 if one.name.startswith(OF_SEVERAL) else 1
     return Column(
         one.name,
         np.where(there, values, np.nan),
         one.unit,
         errors,
-        np.where(there, np.maximum(models, 1), 0),
+        np.where(there, each * np.maximum(models, 1), 0),
         tuple(_REASONS[kind] for kind in np.where(there, 0, np.where(np.isinf(values), 1, 2))),
     )
 
@@ -156,7 +163,7 @@ def _number(flat: Flat, heading: str, row: int) -> float:
             f"{text!r} is no number",
             where=f"{flat.where}, line {flat.lines[row]}, column {heading}",
             expected="a number, or nothing where there is none",
-            next_step=f"--map {heading}=- leaves the column out",
+            next_step=f"llt import table FILE --map {heading}=- leaves the column out",
         ) from error
 
 
@@ -184,7 +191,7 @@ def _check_percent(flat: Flat, heading: str, one: Meaning, values: Floats) -> No
             f"the column {heading} reaches {held.max():g}, and {one.name} is in percent",
             where=flat.where,
             expected="percent, or word that it is not",
-            next_step=f"--map {heading}={one.name}:fraction",
+            next_step=f"llt import table FILE --map {heading}={one.name}:fraction",
         )
 
 
@@ -200,5 +207,5 @@ def _check_distinct(flat: Flat, axes: Sequence[Axis]) -> None:
                 f"two rows are the same cell: {cell}",
                 where=f"{flat.where}, lines {first} and {line}",
                 expected="one row a cell, with a column for each varied field",
-                next_step="--map COLUMN=FIELD:axis names one that llt does not know",
+                next_step="llt import table FILE --map COLUMN=FIELD:axis names another one",
             )

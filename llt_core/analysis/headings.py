@@ -198,13 +198,13 @@ def meanings(
             raise RequestError(
                 f"the columns {first!r} and {heading!r} both mean {one.name or one.role}",
                 where=where,
-                next_step=f"--map {heading}=- leaves one out",
+                next_step=f"llt import table FILE --map {heading}=- leaves one out",
             )
     if not any(one.role == "axis" for one in found.values()):
         raise RequestError(
             "no column is a varied field that llt knows",
             where=where,
             expected=f"such as {', '.join(words[1] for words in _AXES.values())}",
-            next_step="--map COLUMN=architecture.width:load says which one is",
+            next_step="llt import table FILE --map COLUMN=architecture.width:load",
         )
     return found

@@ -252,7 +252,7 @@ def _column(
         table.number("value")[held],
     )
     errors, n = _errors(samples, table.number("standard_error")[held]), table.number("n")[held]
-    n = np.where(samples.widths[samples.reads] > 0, 1, np.where(n > 0, n, 1).astype(np.int64))
+    n = np.where(samples.widths[samples.reads] > 0, 1, np.where(np.isnan(n), 1, n).astype(np.int64))
     unit = table["unit"]
     texts = unit.as_text()
     _, first = appearances(unit.codes[rows] + 1)

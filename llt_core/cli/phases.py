@@ -214,6 +214,15 @@ def _inferred(store: Store, table: CellTable, condition: str | None) -> dict[str
         "cells": len(places),
         "counts": dict(sorted(counts.items())),
         "mean_probability": float(sure.mean()) if len(places) else None,
+        "by_cell": [
+            {
+                "cell": {axis.name: axis.values[row] for axis in longer.axes},
+                "phase": inferred.phases[place],
+                "probability": float(inferred.confidence[place]),
+            }
+            for row, place in marked.items()
+            if chosen[row]
+        ],
         "rule": found.rule,
     }
 

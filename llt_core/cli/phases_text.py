@@ -40,9 +40,10 @@ def _rule(facts: Mapping[str, Any]) -> str:
     rule = facts["rule"]
     quantile = facts["relative_cka"]
     relative = "" if quantile is None else f" (quantile {quantile:g})"
+    connectivity = facts["columns"].get("connectivity", "connectivity")
     return (
         f"sharp: train_loss ≥ {rule['train_loss']:.4g} or log trace ≥ {rule['log_trace']:.4g}, "
-        f"then I if connectivity < {rule['sharp_connectivity']:.4g}, else II; "
+        f"then I if {connectivity} < {rule['sharp_connectivity']:.4g}, else II; "
         f"flat: III below {rule['poorly_connected']:.4g}, II above {rule['unconverged']:.4g}, "
         f"else IV-B from CKA {rule['cka']:.4g}{relative}"
     )
@@ -89,7 +90,7 @@ def _print_inferred(console: Console, facts: Mapping[str, Any]) -> None:
         return
     each = ", ".join(f"{count} in {phase}" for phase, count in inferred["counts"].items())
     console.print(
-        f"Inferred, not measured: {inferred['cells']} further "
+        f"Not measured, but inferred: {inferred['cells']} "
         f"cell{'s' if inferred['cells'] != 1 else ''}: {each}; right with a mean probability of "
         f"{inferred['mean_probability']:.2f}. Claims and correlations leave them out"
     )

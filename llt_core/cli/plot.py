@@ -137,7 +137,7 @@ def _plot_result(
 
     opened = Store(store_root(store), create=False)
     record = find(opened, result)
-    path = _path(output, f"{file_stem(record)}.png", force, f"llt plot {record.digest[:8]}")
+    path = _path(output, f"{file_stem(record)}.png", force)
     save(load(opened, record), path)
     print(f"written to {path}", file=sys.stderr)
     return 0
@@ -160,7 +160,7 @@ def _plot_table(
     if views["rule"] is None and source.inferred is not None and source.inferred.rule:
         wish = replace(wish, rule=source.inferred.rule)
     stem = safe_stem(f"{Path(source.table.name).name}-{wish.name}")
-    path = _path(output, f"{stem}.png", force, f"llt plot --sweep {sweep}")
+    path = _path(output, f"{stem}.png", force)
     check_ending(path)
     save_view(source, wish, opened, path)
     print(f"written to {path}", file=sys.stderr)
@@ -228,14 +228,14 @@ def _store_if_there(store: str | None) -> Store | None:
         return None
 
 
-def _path(output: str | None, default: str, force: bool, again: str) -> Path:
+def _path(output: str | None, default: str, force: bool) -> Path:
     """Return where to write; a file that the user named is replaced only by force."""
     path = Path(output or default)
     if output is not None and path.exists() and not force:
         raise RequestError(
             f"{path} is there already",
             expected="a name that is free, or --force to replace the file",
-            next_step=f"{again} -o {output} --force",
+            next_step="the same command with --force",
         )
     return path
 

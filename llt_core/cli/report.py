@@ -82,7 +82,7 @@ def command(
         raise RequestError(
             f"{path} is there already",
             expected="a name that is free, or --force to replace the file",
-            next_step=f"llt report {table} -o {path} --force",
+            next_step="the same command with --force",
         )
     sweep = _sweep(opened, cells)
     details = None if opened is None or sweep is None else _details(opened, sweep, cells, quiet)

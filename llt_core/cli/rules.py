@@ -74,6 +74,12 @@ def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> 
                 next_step="--rule KEY=NUMBER",
             )
         values[key] = text
+    if relative_cka is not None and "cka" in values:
+        raise RequestError(
+            "a number and a quantile as CKA threshold",
+            where=f"--rule cka={values['cka']} --relative-cka {relative_cka:g}",
+            expected="one of them",
+        )
     try:
         return PhaseRule(**values, cka_quantile=relative_cka)
     except ValidationError as error:

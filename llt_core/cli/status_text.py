@@ -83,6 +83,13 @@ def _everything(facts: dict[str, Any], console: Console, root: str) -> list[Rend
     return found
 
 
+def _adaptive(facts: dict[str, Any] | None) -> list[RenderableType]:
+    if facts is None:
+        return []
+    why = facts["stopped"] or "more are to be measured"
+    return [Text(f"adaptive: {facts['measured']} measured, {facts['inferred']} inferred; {why}")]
+
+
 def _one(facts: dict[str, Any], console: Console, lines: int | None) -> list[RenderableType]:
     title = f": {escape(facts['title'])}" if facts["title"] else ""
     points = facts["points"]
@@ -93,6 +100,7 @@ def _one(facts: dict[str, Any], console: Console, lines: int | None) -> list[Ren
     found: list[RenderableType] = [
         Text.from_markup(f"[bold]{escape(facts['sweep'])}[/]{title}"),
         Text(f"{points['complete']} of {points['all']} grid points are complete"),
+        *_adaptive(facts["adaptive"]),
         fitted(console, ("cells", *counted), rows, right=counted),
         *(_line(_driver(driver), lines) for driver in facts["drivers"]),
     ]

@@ -124,8 +124,6 @@ def command(
     spec = SweepSpec.read(file, profile=profile, changes=changes)
     check_output(as_json, json_lines)
     how = take_how(options)
-    if dry_run:
-        return _dry_run(spec, how, sizes, as_json)
     policy = {"retries": retries, "fail_fast": fail_fast, "detach": detach}
     asked = {
         "--budget": budget,
@@ -134,14 +132,15 @@ def command(
         "a rule of phases": rule,
     }
     _check_adaptive(adaptive, asked, detach)
+    how["adaptive"] = None
     if adaptive:
         from llt_core.analysis import PhaseRule
         from llt_core.sweep.adaptive import Adaptive
 
         share = Adaptive.budget if budget is None else budget
         how["adaptive"] = Adaptive(share, stop_below, rule or PhaseRule(), batch)
-    else:
-        how["adaptive"] = None
+    if dry_run:
+        return _dry_run(spec, how, sizes, as_json)
     if json_lines:
         from llt_core.cli.json_lines import JsonLines
 
@@ -229,9 +228,17 @@ def _dry_run(spec: SweepSpec, how: dict[str, Any], sizes: bool, as_json: bool) -
     plan = make_plan(spec, catalogue, how["data_root"])
     at_once = make_executor(choose_executor(spec, how["executor"], catalogue), catalogue).at_once()
     ahead = preview(plan, store, force=force, size=model_bytes if sizes else None)
+    allowed = None
+    if how["adaptive"] is not None:
+        how["adaptive"].check(plan)
+        allowed = how["adaptive"].allowed(plan)
     if as_json:
         document: dict[str, Any] = preview_document(spec, ahead, at_once)
+        document["adaptive"] = None if allowed is None else {"points": allowed}
         print(json.dumps(document, indent=1, allow_nan=False))
     else:
         print_preview(spec, ahead, store, at_once)
+        if allowed is not None:
+            share = f"{allowed} of the {len(plan.points)} grid points"
+            print(f"adaptive: at most {share} are measured, and that share of time and disk")
     return 0

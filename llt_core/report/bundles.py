@@ -72,6 +72,9 @@ def _draw(axes: Axes, strands: list[Strand], colours: list[tuple[float, ...]]) -
     axes.add_collection(
         LineCollection(lines, colors=colours, linewidths=1.0, alpha=0.85, rasterized=dense)
     )
+    for strand, colour in zip(strands, colours, strict=True):
+        if len(strand.x) == 1:  # a training of one epoch
+            axes.plot(strand.x, strand.y, "o", color=colour, markersize=3, alpha=0.85)
     axes.autoscale_view()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llt_core.analysis import CellTable, Column, PhaseRule
+from llt_core.analysis import CellTable, Column, Verdicts
 from llt_core.report.inferred import InferredMap
 
 _FACTS = ("task", "architecture", "perturbations")
@@ -77,15 +77,12 @@ def missing(table: CellTable, column: Column) -> str:
     return f"{lacking:,} of {counted(len(table), 'cell')} without a value" if lacking else ""
 
 
-def rule_in_words(rule: PhaseRule) -> str:
-    """Return the thresholds of a rule.
-
-    >>> rule_in_words(PhaseRule())[:55]
-    'sharp: training loss ≥ 0.05 or ln trace ≥ 6; connectivi'
-    """
+def rule_in_words(verdicts: Verdicts) -> str:
+    """Return the thresholds of the rule that was applied, and which connectivity they are for."""
+    rule, name = verdicts.rule, verdicts.columns.get("connectivity", "connectivity")
     return (
         f"sharp: training loss ≥ {rule.train_loss:g} or ln trace ≥ {rule.log_trace:g}; "
-        f"connectivity: of sharp cells {rule.sharp_connectivity:g}, of flat ones "
+        f"{name.replace('_', ' ')}: of sharp cells {rule.sharp_connectivity:g}, of flat ones "
         f"{rule.poorly_connected:g} to {rule.unconverged:g}; CKA {rule.cka:.4g}"
     )
 

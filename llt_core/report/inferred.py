@@ -104,7 +104,7 @@ def summary(inferred: InferredMap, marked: dict[int, int]) -> str:
     known = sure[np.isfinite(sure)]
     likely = f" They are right with a mean probability of {known.mean():.2f}." if known.size else ""
     verb = "s were" if len(places) != 1 else " was"
-    return f"{len(places)} further cell{verb} not measured; phases there are inferred.{likely}"
+    return f"{len(places)} cell{verb} not measured; phases there are inferred.{likely}"
 
 
 def _longer(table: CellTable, places: list[tuple[Any, ...]]) -> CellTable:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from llt_core.analysis import CellTable, PhaseRule
+from llt_core.analysis import CellTable, Column, PhaseRule
+from llt_core.analysis.phases import CONNECTIVITY
+from llt_core.analysis.samples import Samples
 from llt_core.errors import RequestError
 from llt_core.report.captions import Source, counted, missing, rule_in_words
 from llt_core.report.colours import Colours
@@ -51,7 +53,7 @@ def metric_figure(source: Source, name: str, plane: Plane) -> Drawing:
     heading = [
         f"{metric_facts(name).title} of {table.name}",
         source.describe(),
-        _joined(_how(name), missing(table, column)),
+        _joined(_how(column), missing(table, column)),
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_metric(made.panels[0], table, name, plane, SINGLE)
@@ -66,7 +68,7 @@ def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) ->
     heading = [
         f"phases of {source.table.name}",
         source.describe(),
-        rule_in_words(view.verdicts.rule),
+        rule_in_words(view.verdicts),
         view.describe(),
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
@@ -82,13 +84,13 @@ def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Draw
     heading = [
         f"load and temperature: {table.name}",
         source.describe(),
-        f"ln: natural logarithm of the mean over models · {rule_in_words(view.verdicts.rule)}",
+        f"ln: natural logarithm of the mean over models · {rule_in_words(view.verdicts)}",
         view.describe(),
     ]
     meshes = {}
     with sheet(2, 4, heading, (3.15, 2.55)) as made:
         for place, (axes, name) in enumerate(
-            zip(made.panels, (*FIGURE2, PHASES_PANEL), strict=True)
+            zip(made.panels, (*_shown(table), PHASES_PANEL), strict=True)
         ):
             frame = Frame(SMALL, below=place >= 4, beside=place % 4 == 0, titled=True)
             if name == PHASES_PANEL:
@@ -101,6 +103,12 @@ def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Draw
         if any(_holes(mesh) for mesh in meshes.values()):
             made.explain(missing_entry())
     return Drawing(made.figure, meshes)
+
+
+def _shown(table: CellTable) -> Iterator[str]:
+    """Yield the quantities of figure 2; of connectivities the one that phases are told by."""
+    there = next((name for name in CONNECTIVITY if name in table), CONNECTIVITY[0])
+    yield from (there if name in CONNECTIVITY else name for name in FIGURE2)
 
 
 def gain_figure(
@@ -153,11 +161,17 @@ def _holes(mesh: QuadMesh) -> bool:
     return bool(np.ma.is_masked(mesh.get_array()))
 
 
-def _how(name: str) -> str:
-    """Say what is drawn of the mean over models."""
-    if metric_facts(name).transform == "log":
-        return "natural logarithm of the mean over models"
-    return "mean over models"
+def _how(column: Column) -> str:
+    """Say what is drawn, and over what it is a mean, as far as that is known."""
+    samples = Samples.of(column.samples)
+    read = set(samples.widths[samples.reads].tolist())
+    over = {1: " over models", 2: " over pairs of models"}.get(max(read, default=0), "")
+    mean = "of a set of models" if max(read, default=0) > 2 else f"mean{over}"
+    return f"natural logarithm of the {mean}" if _log(column.name) else mean
+
+
+def _log(name: str) -> bool:
+    return metric_facts(name).transform == "log"
 
 
 def _joined(*parts: str) -> str:

@@ -77,12 +77,15 @@ class PhaseView:
         words = "boundaries run between measured cells of different phase"
         concluded = int((self.inferred >= 0).sum())
         if concluded:
-            words = f"{concluded} pale, dotted cells were not measured but inferred; {words}"
-        known = np.isfinite(self.sure) & (self.inferred < 0)
+            words = (
+                f"{concluded} pale, dotted cells were not measured but inferred (+ in the counts); "
+                f"{words}, thin ones beside inferred cells"
+            )
+        known = np.isfinite(self.sure) & (self.verdicts.codes >= 0)
         if not known.any():
             return f"{words}; uncertainty over models not known: no shading"
         words += "; the fainter, the fewer draws of the models (bootstrap) give that phase"
-        lacking = int((~known & (self.inferred < 0)).sum())
+        lacking = int((~known & (self.verdicts.codes >= 0)).sum())
         return f"{words} (not known in {lacking} cells)" if lacking else words
 
 
@@ -100,12 +103,13 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     mesh = draw_cells(axes, plane, codes, phase_colours(), frame, alpha=strength)
     x, y = np.meshgrid(plane.x.centres, plane.y.centres)
     axes.plot(x[inferred], y[inferred], ".", color="0.35", markersize=2.5, zorder=3)
-    lines = boundaries(plane.spread(view.verdicts.codes.astype(np.float64)), plane)
-    axes.add_collection(
-        LineCollection(
-            lines, colors="0.1", linewidths=0.4 if codes.size >= DENSE else 1.3, capstyle="round"
+    measured = boundaries(plane.spread(view.verdicts.codes.astype(np.float64)), plane)
+    guessed = [line for line in boundaries(codes, plane) if line not in measured]
+    width = 0.4 if codes.size >= DENSE else 1.3
+    for lines, colour, share in ((guessed, "0.4", 0.4), (measured, "0.1", 1.0)):
+        axes.add_collection(
+            LineCollection(lines, colors=colour, linewidths=share * width, capstyle="round")
         )
-    )
     _name_regions(axes, codes, plane, frame)
     if frame.titled:
         axes.set_title("phases, and cells in each")

@@ -44,7 +44,7 @@ def scatter_figure(
         f"{titles[1]} against {titles[0]}",
         source.describe(),
         _correlations(table, x[0], y[0]),
-        rule_in_words(verdicts.rule),
+        rule_in_words(verdicts),
         "bars: ± 1 standard error" if errors else "standard errors not known",
     ]
     with sheet(1, 1, heading, (5.8, 4.2)) as made:

@@ -18,7 +18,8 @@ from llt_core.store.sweeps import SweepRecord, point_values, recall
 
 StrandKind = Literal["curves", "spectra", "histories"]
 PATHS = ("mode_connectivity", "linear_connectivity")
-_CURVE = re.compile(r"(?P<name>curve_\w*?)_t(?P<t>\d+(\.\d+)?)$")
+_CURVE = re.compile(r"(?P<name>\w*curve\w*?)_t(?P<t>\d+(\.\d+)?)")
+_OF_TEST = re.compile(r"(^|_)te(st)?(_|$)")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def strands_of_columns(table: CellTable) -> Bundle:
     """
     places: dict[str, list[tuple[float, str]]] = {}
     for name in table.columns:
-        if match := _CURVE.match(name):
+        if match := _CURVE.fullmatch(name):
             places.setdefault(match["name"], []).append((float(match["t"]), name))
     if not places:
         raise RequestError(
@@ -99,13 +100,17 @@ def strands_of_columns(table: CellTable) -> Bundle:
             expected="columns such as curve_tr_err_t0.25, or a sweep of the store that measures "
             "mode_connectivity",
         )
-    _, columns = next(iter(sorted(places.items())))
+    # Of several, the error on the training split, as in the paper.
+    name = min(places, key=lambda name: (bool(_OF_TEST.search(name)), name))
+    columns = places[name]
     t = np.array([place for place, _ in sorted(columns)])
     errors = np.stack([table.columns[name].values for _, name in sorted(columns)], axis=1)
     strands = tuple(
         Strand(row, t, line) for row, line in enumerate(errors) if np.isfinite(line).any()
     )
     title, x_label, y_label, _, _ = _TEXTS["curves"]
+    if _OF_TEST.search(name):
+        y_label = y_label.replace("training", "test")
     return Bundle(title, strands, x_label, y_label, "cell")
 
 

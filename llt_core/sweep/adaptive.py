@@ -97,6 +97,10 @@ class Adaptive:
                 next_step="add them to the sweep file, or leave --adaptive out",
             )
 
+    def allowed(self, plan: Plan) -> int:
+        """Return how many grid points may be measured."""
+        return cells_of(self.budget, len(plan.points))
+
     def run(self, engine: Engine, plan: Plan, fresh: Callable[[], Executor]) -> list[CellResult]:
         """Measure, and return what became of the cells that were looked at, in the plan's order.
 
@@ -107,7 +111,7 @@ class Adaptive:
         """
         results: dict[str, CellResult] = {}
         grid = _Grid(plan)
-        allowed = cells_of(self.budget, len(plan.points))
+        allowed = self.allowed(plan)
         batch = self.batch or max(batch_size(len(grid)), filling(engine.executor, plan))
         tried: set[int] = set()
         self.found = _interrupted(engine, grid)

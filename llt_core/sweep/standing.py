@@ -8,6 +8,7 @@ from typing import Any
 from llt_core.errors import LltError
 from llt_core.store import Store
 from llt_core.store.drivers import DriverRecord
+from llt_core.store.maps import recall_map
 from llt_core.store.states import CellState, Glance, Running, completed, live_drivers, running
 from llt_core.store.sweeps import SweepRecord, last_failure, names, recall
 
@@ -55,10 +56,23 @@ class Standing:
         sweep, states = self._states(name)
         return {
             **_counted(sweep, states),
+            "adaptive": self._adaptive(name),
             "drivers": [self._driver(driver) for driver in self._live if driver.sweep == name],
             "running": [_running(self._running[d]) for d, s in states.items() if s == "running"],
             "failures": [self._failure(d) for d, s in states.items() if s == "failed"],
         }
+
+    def _adaptive(self, name: str) -> Facts | None:
+        """Return what an adaptive sweep measured and inferred; None if it is none."""
+        try:
+            found = recall_map(self._store, name)
+        except LltError:  # written anew by its next round
+            return None
+        if found is None:
+            return None
+        inferred = sum(point.basis == "inferred" for point in found.points)
+        measured = len(found.points) - inferred
+        return {"measured": measured, "inferred": inferred, "stopped": found.stopped}
 
     def _overview(self, name: str) -> Facts:
         try:

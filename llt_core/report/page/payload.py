@@ -52,7 +52,7 @@ def payload(
     said = findings(measured, classify(measured, rule))
     if left_out:
         said.append({"heading": "Inferred", "text": OTHER_RULE})
-    if inferred is not None:
+    if inferred is not None and marked:
         said.append({"heading": "Inferred", "text": summary(inferred, marked)})
     short = short_fields(axis.name for axis in table.axes)
     main = main_columns(list(table.columns))

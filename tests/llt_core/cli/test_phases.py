@@ -107,6 +107,7 @@ def test_rows_and_thresholds_can_be_chosen(capsys):
         (["--where", "width > 1000"], "no cell of table is left"),
         (["--fit", "--rule", "cka=1"], "--fit with thresholds of your own"),
         (["--fit"], "cells of table have all that thresholds are fitted to"),
+        (["--relative-cka", "0.5", "--rule", "cka=0.5"], "a number and a quantile"),
         (["--relative-cka", "2"], "is not in the range"),
     ],
 )

@@ -64,10 +64,15 @@ def test_inferred_cells_stand_apart(store, capsys):
     assert facts["inferred"]["cells"] == 3
     assert facts["inferred"]["counts"] == {"III": 1, "IV-B": 2}
     assert facts["inferred"]["mean_probability"] == pytest.approx(0.8)
+    assert facts["inferred"]["by_cell"][0] == {
+        "cell": {"architecture.width": 16},
+        "phase": "IV-B",
+        "probability": 0.7,
+    }
     assert asked(capsys, "try", "--where", "width<=16")["inferred"]["counts"] == {"IV-B": 1}
     assert main(["phases", "try"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "Inferred, not measured: 3 further cells: 1 in III, 2 in IV-B; right with a" in text
+    assert "Not measured, but inferred: 3 cells: 1 in III, 2 in IV-B; right with a" in text
     assert "by the thresholds of the sweep" in text
     assert main(["phases", "try", "--rule", "cka=0.5"]) == 0
     assert "by the thresholds of the sweep" not in " ".join(capsys.readouterr().out.split())

@@ -157,7 +157,7 @@ def test_an_adaptive_sweep_shows_what_it_inferred(llt, home):
     }
     assert {t["name"]: t["value"] for t in data["thresholds"]} == rule.model_dump()
     assert data["findings"][0]["text"].startswith("2 cells of 2 models")
-    assert data["findings"][-1]["text"].startswith("1 further cell was not measured")
+    assert data["findings"][-1]["text"].startswith("1 cell was not measured")
 
 
 def test_unknown_names_and_folders(llt):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
-from llt_core.analysis import Axis, CellTable
+from llt_core.analysis import Axis, CellTable, Column
 from llt_core.errors import RequestError
 from llt_core.report.bundles import bundle_figure
 from llt_core.report.captions import Source
@@ -94,6 +94,33 @@ def test_many_panels_are_thinned_and_that_is_said():
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert (len(titles), titles[0], titles[-1]) == (16, "batch size 1", "batch size 40")
     assert "16 of 40 values of batch size are drawn" in " ".join(figure.get_suptitle().split())
+
+
+def curves(*names):
+    axes = (Axis("width", (2, 4)),)
+    values = {f"{name}_t{t}": np.array([number, number + 1.0]) for number, name in enumerate(names)
+              for t in (0, 0.5, 1)}  # fmt: skip
+    return CellTable("t", axes, {name: Column(name, held) for name, held in values.items()})
+
+
+def test_of_several_curves_the_training_error_is_drawn():
+    bundle = strands_of_columns(curves("curve_te_err", "curve_tr_err"))
+    assert [strand.y.tolist() for strand in bundle.strands] == [[1.0] * 3, [2.0] * 3]
+    assert bundle.y_label == "training error (percent)"
+    own = strands_of_columns(curves("mode_connectivity_curve_test", "mode_connectivity_curve"))
+    assert [strand.y[0] for strand in own.strands] == [1.0, 2.0]
+    assert strands_of_columns(curves("curve_te_err")).y_label == "test error (percent)"
+
+
+def test_a_training_of_one_epoch_is_a_point():
+    table = CellTable("t", (Axis("architecture.width", (2, 2)), Axis("b", (1, 2))), {})
+    one, two = np.array([1.0]), np.array([1.0, 2.0])
+    bundle = Bundle("lines", (Strand(0, one, one), Strand(1, two, two)), "x", "y", "model")
+    plane = Plane.of(table, "architecture.width", "b")
+    figure = bundle_figure(Source(table), bundle, plane.x, plane.y)
+    first, second = figure.axes[:2]
+    assert [line.get_xydata().tolist() for line in first.lines] == [[[1.0, 1.0]]]
+    assert second.lines[:] == []
 
 
 def test_a_table_without_curves_says_what_has_them():

@@ -42,7 +42,7 @@ def test_payload_says_which_cells_are_inferred():
     assert payload(TABLE)["inferred"] is None
     assert data["findings"][-1] == {
         "heading": "Inferred",
-        "text": "2 further cells were not measured; phases there are inferred. "
+        "text": "2 cells were not measured; phases there are inferred. "
         "They are right with a mean probability of 0.80.",
     }
 

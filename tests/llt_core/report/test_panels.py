@@ -99,6 +99,26 @@ def test_what_the_table_lacks_is_an_empty_panel_that_says_so():
     assert set(drawing.meshes) == {"train_loss", "phases"}
 
 
+def test_where_phases_are_told_by_straight_lines_these_are_shown():
+    table = grid(**{name.replace("mode_", "linear_"): value for name, value in PHASED.items()})
+    drawing = figure2(Source(table), Plane.of(table))
+    assert "linear_connectivity" in drawing.meshes
+    assert "linear connectivity: of sharp cells 0" in drawing.figure.get_suptitle().replace(
+        "\n", " "
+    )
+
+
+def test_a_caption_says_what_a_mean_is_over():
+    table = grid(widths=(2,), cka=lambda w, b: 0.5)
+    rows = len(table)
+    for models, words in (((0, 1), "mean over pairs of models"), ((0,), "mean over models"),
+                          ((0, 1, 2), "of a set of models")):  # fmt: skip
+        column = replace(table.column("cka"), samples=((Sample(models, 0.5),),) * rows)
+        held = replace(table, columns={"cka": column})
+        title = metric_figure(Source(held), "cka", Plane.of(held)).figure.get_suptitle()
+        assert words in title.replace("\n", " ")
+
+
 def test_missing_cells_are_hatched_and_explained():
     table = grid(cka=lambda w, b: np.nan if w == 4 and b == 16 else w)
     drawing = metric_figure(Source(table), "cka", Plane.of(table))
@@ -223,6 +243,14 @@ def test_inferred_cells_are_pale_and_counted_apart():
     key = [text.get_text() for text in drawing.figure.axes[1].get_yticklabels()]
     assert f"III: 0 + {len(rows)}" in key
     assert "not measured but inferred" in PhaseView.of(source).describe()
+    guessed, measured = drawing.figure.axes[0].collections[-2:]
+    assert len(measured.get_segments()) == len(
+        boundaries(np.where(np.arange(2) == 0, codes, np.nan), Plane.of(part))
+    )
+    assert len(guessed.get_segments()) + len(measured.get_segments()) == len(
+        boundaries(codes.astype(float), Plane.of(part))
+    )
+    assert guessed.get_linewidth() < measured.get_linewidth()
     # Other thresholds: nobody has concluded anything with them.
     other = PhaseView.of(source, PhaseRule(cka=0.1))
     assert (other.inferred < 0).all()

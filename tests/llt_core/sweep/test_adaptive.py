@@ -255,6 +255,12 @@ def test_the_command_prints_the_map(whole, capsys, tmp_path):
     assert main([*line, "--adaptive", "--budget", "0.6", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["map"]
     assert [p["basis"] for p in document["points"]] == [p.basis for p in adaptive.found.points]
+    assert main(["status", "few", *line[line.index("--store") :][:2]]) == 0
+    assert "adaptive: 7 measured, 5 inferred; the budget is spent" in capsys.readouterr().out
+    assert main([*line, "--adaptive", "--budget", "0.6", "--dry-run"]) == 0
+    assert "at most 7 of the 12 grid points are measured" in capsys.readouterr().out
+    for wrong in (["--adaptive", "--budget", "30"], ["--budget", "0.6"]):
+        assert main([*line, *wrong, "--dry-run"]) == 2
     assert main([*line, "--budget", "0.6"]) == 2
     assert main([*line, "--round", "2"]) == 2
     assert main([*line, "--adaptive", "--detach"]) == 2

@@ -55,7 +55,7 @@ function metricTable(row) {
   const shared = OTHER && OTHER.there[row] ? OTHER : null;
   const head = ["Metric", "Value", "n", ...(shared ? ["Difference"] : [])];
   const line = (column) => {
-    const cells = [el("th", { scope: "row" }, column.title), valueCell(column, row), el("td", { class: "number dim" }, Number.isNaN(column.values[row]) ? "" : String(column.n(row)))];
+    const cells = [el("th", { scope: "row" }, column.title), valueCell(column, row), el("td", { class: "number dim" }, Number.isNaN(column.values[row]) ? "" : String(column.n(row) || "–"))];
     if (shared) cells.push(differenceCell(column, shared.columns.get(column.name), row));
     return el("tr", { "data-metric": column.name, class: column.name === state.metric ? "chosen" : "" }, ...cells);
   };

@@ -42,7 +42,7 @@ function drawPhases() {
     }
     const mean = held ? `${pretty(sum / held, 3)} ${target.unit}` : "–";
     const pressed = Boolean(state.selected && rows.length && state.selected.size === rows.length && rows.every((row) => state.selected.has(row)));
-    const split = measured < rows.length ? `, ${rows.length - measured} inferred` : "";
+    const split = measured < rows.length ? `, ${rows.length - measured} ${code < 0 ? "not measured" : "inferred"}` : "";
     return el("button", { type: "button", class: "phase", "data-phase": phaseName(code), "data-count": rows.length, "aria-pressed": String(pressed), disabled: !rows.length, onclick: () => select(pressed ? null : new Set(rows)) },
       badge(code, true), el("span", { class: "phase-count" }, String(rows.length), el("span", { class: "unit" }, ` ${rows.length === 1 ? "cell" : "cells"}`)),
       el("span", { class: "phase-mean" }, target ? (held ? `${target.title} ${mean}${split}` : split.slice(2)) : split.slice(2)),

@@ -78,7 +78,9 @@ const label = (row) => AXES.map((axis) => `${axis.short}=${axis.at[row] < 0 ? "N
 const phaseName = (code) => (code < 0 ? UNDETERMINED : PHASES[code]);
 const reasonIn = (columns) => (name, row) => columns.get(name).reason(row);
 const why = (row) => (isInferred(row)
-  ? `not measured: inferred from other cells${confidenceText(row)}`
+  ? (inferredHold()
+    ? `not measured: inferred from other cells${confidenceText(row)}`
+    : "not measured: its phase was inferred with other thresholds than these")
   : phaseReason(state.resolved, FACTS, row, state.codes[row], DATA.uses, reasonIn(COLUMNS)));
 
 function confidenceText(row) {
@@ -86,12 +88,15 @@ function confidenceText(row) {
   return sure === null ? "" : `, right with probability ${general(sure, 3)}`;
 }
 
-/** Sort all cells by the thresholds as they are. Inferred phases stay: no values are behind them. */
+/** Whether the thresholds are those that phases were inferred with: no values are behind them. */
+const inferredHold = () => !ruleChanged();
+
+/** Sort all cells by the thresholds as they are; inferred phases hold for their own alone. */
 function classifyAll() {
   state.resolved = resolvedRule(state.rule, FACTS);
   state.codes = phaseCodes(state.resolved, FACTS);
   for (let row = 0; DATA.inferred && row < ROWS; row++) {
-    if (isInferred(row)) state.codes[row] = DATA.inferred.codes[row];
+    if (isInferred(row)) state.codes[row] = inferredHold() ? DATA.inferred.codes[row] : -1;
   }
   if (OTHER) {
     OTHER.resolved = resolvedRule(state.rule, OTHER.facts);

@@ -41,7 +41,7 @@ const table = {
       if (words.length) {
         const phase = phaseName(state.codes[row]).toLowerCase();
         const tokens = [...label(row).toLowerCase().split(", "), phase];
-        const text = `${why(row)} ${isInferred(row) ? "inferred" : "measured"}`.toLowerCase();
+        const text = `${why(row)} ${isInferred(row) ? (inferredHold() ? "inferred" : "not measured") : "measured"}`.toLowerCase();
         // A phase or value is meant whole: "I" is not "III", and width=1 not width=16.
         const whole = (word) => tokens.includes(word) || (!PHASES.some((p) => p.toLowerCase() === word) && !word.includes("=") && text.includes(word));
         if (!words.every(whole)) continue;
@@ -87,7 +87,7 @@ const table = {
 
   line(row, keys) {
     const cells = keys.map((key, i) => {
-      if (key.key === "phase") return el("td", {}, badge(state.codes[row]), isInferred(row) ? el("span", { class: "dim" }, " inferred") : null);
+      if (key.key === "phase") return el("td", {}, badge(state.codes[row]), isInferred(row) ? el("span", { class: "dim" }, inferredHold() ? " inferred" : " not measured") : null);
       if (!key.column) {
         const text = key.shown(row);
         return el("td", { class: "number" }, i ? text : el("button", { type: "button", class: "link", "aria-label": `Show ${label(row)}`, onclick: () => keep(row) }, text));

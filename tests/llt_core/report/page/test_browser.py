@@ -434,8 +434,16 @@ def test_inferred_cells_are_marked_everywhere(open_page, decay):
         assert by_place[place]["phase"] == phase
         assert by_place[place]["why"].endswith("right with probability 0.9")
     opened.set_threshold("train_loss", 1e-9)
-    still = [row["phase"] for row in opened.csv() if row["measured"] == "no"]
-    assert sorted(still) == sorted(phases)
+    still = [row for row in opened.csv() if row["measured"] == "no"]
+    assert {row["phase"] for row in still} == {"undetermined"}
+    assert {row["why"] for row in still} == {
+        "not measured: its phase was inferred with other thresholds than these"
+    }
+    moved = classify(decay.select(half), PhaseRule(train_loss=1e-9)).counts
+    assert opened.cards() == {**moved, "undetermined": moved["undetermined"] + 45}
+    page.click("#reset")
+    opened.settle()
+    assert opened.cards() == classify(decay).counts
 
 
 def test_curves_histories_and_provenance_of_a_cell(open_page, make_table):
