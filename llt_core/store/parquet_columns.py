@@ -45,7 +45,7 @@ def _coded(column: arrow.ChunkedArray) -> Coded:
     known = Coded.of([None if v != v else v for v in found.dictionary.to_pylist()])
     if len(known.codes) == 1 and not column.null_count:
         return Coded(np.broadcast_to(known.codes, len(column)), known.values)
-    return Coded(np.append(known.codes, -1)[_plain(found.indices, -1)], known.values)
+    return Coded(np.append(known.codes, -1)[_plain(found.indices.cast("int32"), -1)], known.values)
 
 
 def _plain(column: arrow.Array, none: float) -> npt.NDArray[Any]:

@@ -192,7 +192,8 @@ def test_names_of_nothing(swept, tmp_path):
 def test_columns_of_parquet_files_are_read_as_they_are(tmp_path):
     """Nulls, NaN, categories with some that do not occur, and settings of one metric alone."""
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    kinds = arrow.DictionaryArray.from_arrays([1, 1, 0, None] * 2, ["mlp", "cnn", "vit"])
+    places = arrow.array([1, 1, 0, None] * 2, arrow.uint8())  # in which there is no -1
+    kinds = arrow.DictionaryArray.from_arrays(places, ["mlp", "cnn", "vit"])
     columns = {
         "architecture": kinds,
         "train.epochs": [3] * 8,
