@@ -71,7 +71,7 @@ class Column:
         Means over the models (or pairs) of a row and their standard errors, shape (N,), in
         ``unit``; NaN where there is none.
     n
-        Measurements behind each mean, shape (N,).
+        Measurements behind each mean, shape (N,); 0 where nobody says.
     reasons
         Why a value is missing; empty where it is there.
     samples

@@ -149,7 +149,7 @@ def test_each_cell_is_gathered_as_if_it_were_alone(seed):
             ]
             assert sorted(column.samples[place]) == sorted(samples)
             assert column.n[place] == sum(
-                1 if read else r["n"] or 1 for read, r in zip(reads, mine, strict=True)
+                1 if read or r["n"] is None else r["n"] for read, r in zip(reads, mine, strict=True)
             )
             mean, error = math.nan, math.nan
             if mine:
