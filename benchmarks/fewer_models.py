@@ -45,7 +45,7 @@ def main() -> None:
             cells = []
             for design in DESIGNS:
                 shares = [
-                    replay(grid, design, BUDGETS, seed)
+                    replay(grid, design, BUDGETS, seed).right
                     for seed, grid in zip(seeds, grids, strict=True)
                 ]
                 means = 100 * np.mean(shares, axis=0)

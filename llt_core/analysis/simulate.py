@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,13 @@ def cells_of(budget: float, cells: int) -> int:
     return max(1, int(budget * cells + 1e-9))
 
 
+class Replay(NamedTuple):
+    """The share of all cells with the right phase, and what was expected of it, by budget."""
+
+    right: tuple[float, ...]
+    expected: tuple[float, ...]
+
+
 def replay(
     grid: Grid,
     design: Design,
@@ -83,7 +91,7 @@ def replay(
     seed: int,
     batch: int | None = None,
     told: Told = lambda cells: None,
-) -> tuple[float, ...]:
+) -> Replay:
     """Return the share of all cells with the right phase at each budget, measured cells right.
 
     Cells that have no phase are not among them, though they may have been measured.
@@ -103,7 +111,8 @@ def replay(
     for chosen in _rounds(grid, design, max(stops), seed, batch):
         order += chosen
         told(len(chosen))
-    return tuple(_accuracy(grid, order[:stop]) for stop in stops)
+    right, expected = zip(*(_shares(grid, order[:stop]) for stop in stops), strict=True)
+    return Replay(right, expected)
 
 
 def order_of(
@@ -138,10 +147,13 @@ def _fitted(grid: Grid, cells: Sequence[int]) -> tuple[Surrogate, Mask]:
     return Surrogate.given(grid.places, grid.facts, measured, grid.rule), measured
 
 
-def _accuracy(grid: Grid, cells: Sequence[int]) -> float:
+def _shares(grid: Grid, cells: Sequence[int]) -> tuple[float, float]:
+    """Return the share of the cells with the right phase, and what was expected of it."""
     surrogate, measured = _fitted(grid, cells)
-    guess = np.where(measured, grid.codes, surrogate.probabilities().argmax(axis=1))
-    return float(np.mean((guess == grid.codes)[grid.codes != UNDETERMINED]))
+    likely, known = surrogate.probabilities(), grid.codes != UNDETERMINED
+    right = measured | (likely.argmax(axis=1) == grid.codes)
+    expected = np.where(measured, 1.0, likely.max(axis=1))
+    return float(np.mean(right[known])), float(np.mean(expected[known]))
 
 
 @dataclass(frozen=True)
@@ -152,10 +164,13 @@ class Outcome:
     ----------
     shares
         Of all cells, those with the right phase, shape (starts, budgets).
+    expected
+        What the processes expected the shares to be, shape (starts, budgets).
     """
 
     design: Design
     shares: Floats
+    expected: Floats
 
     @property
     def means(self) -> Floats:
@@ -240,8 +255,11 @@ def simulate(
             progress(done, total)
 
     calls = [(grid, design, tuple(budgets), seed, batch) for design, seed in work]
-    shares = together(replay, calls, jobs, told) if jobs > 1 else alone(replay, calls, told)
-    by_design = np.array(shares).reshape(len(designs), starts, len(budgets))
+    replays = together(replay, calls, jobs, told) if jobs > 1 else alone(replay, calls, told)
+    right, expected = (
+        np.array(part).reshape(len(designs), starts, len(budgets))
+        for part in zip(*replays, strict=True)
+    )
     return Simulation(
         table=table.name,
         origin=table.origin,
@@ -252,7 +270,7 @@ def simulate(
         measured=measured,
         starts=starts,
         seed=seed,
-        outcomes=tuple(map(Outcome, designs, by_design)),
+        outcomes=tuple(map(Outcome, designs, right, expected)),
     )
 
 

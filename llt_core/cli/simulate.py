@@ -123,6 +123,7 @@ def _document(found: Simulation) -> dict[str, Any]:
                 "standard_error": [
                     None if error != error else error for error in outcome.standard_errors.tolist()
                 ],
+                "expected": outcome.expected.mean(axis=0).tolist(),
                 "shares": outcome.shares.tolist(),
             }
             for outcome in found.outcomes
@@ -154,13 +155,15 @@ def _print(found: Simulation) -> None:
         grid.add_column(outcome.design, justify="right")
     for place, (budget, cells) in enumerate(zip(found.budgets, found.measured, strict=True)):
         means = [
-            _percent(outcome.means[place], outcome.standard_errors[place])
+            f"{_percent(outcome.means[place], outcome.standard_errors[place])} "
+            f"[dim]({100 * outcome.expected[:, place].mean():.1f})[/]"
             for outcome in found.outcomes
         ]
         grid.add_row(f"{cells} ({100 * budget:g} %)", *means)
     console.print(grid)
     console.print(
-        "% of all cells with the right phase, measured ones counted: mean ± standard error",
+        "% of all cells with the right phase, measured ones counted: mean ± standard error "
+        "(what was expected)",
         style="dim",
         highlight=False,
         soft_wrap=True,

@@ -65,7 +65,7 @@ def test_few_cells_are_spent_where_training_diverges():
             grid = Grid.of(table, whole=True)
             order = order_of(grid, "adaptive", 39, seed=seed)
             spent.append(np.mean(grid.codes[order] == UNDETERMINED))
-            right.append(replay(grid, "adaptive", (0.4,), seed)[0])
+            right.append(replay(grid, "adaptive", (0.4,), seed).right[0])
     # In proportion it would be a third; 58 % and 93 % right if nothing were learnt of it.
     assert np.mean(spent) < 0.25
     assert np.mean(right) > 0.96

@@ -65,13 +65,15 @@ def test_few_cells_of_the_published_tables_tell_the_others(name):
     assert (adaptive >= FLOOR[name]).all()
     assert (adaptive > random).all()
     assert (adaptive[1:] > filling[1:]).all()
+    blind = found.outcomes[1]
+    assert blind.expected.mean(axis=0) == pytest.approx(blind.means, abs=0.06)
 
 
 def test_adaptive_beats_both_on_maps_nobody_has_seen():
     means = {}
     for which in ("adaptive", "random", "space_filling"):
         shares = [
-            replay(Grid.of(phase_map(family, (7, 11), seed=seed)), which, BUDGETS, seed)
+            replay(Grid.of(phase_map(family, (7, 11), seed=seed)), which, BUDGETS, seed).right
             for family in FAMILIES
             for seed in range(300, 303)
         ]
@@ -185,5 +187,5 @@ def test_numbers_out_of_range_are_refused(wrong):
 
 def test_the_smallest_budget_is_one_cell():
     assert cells_of(0.01, 9) == 1
-    assert len(replay(Grid.of(phase_map("plain", (3, 3))), "adaptive", (0.01, 1.0), 0)) == 2
-    assert replay(Grid.of(phase_map("plain", (3, 3))), "adaptive", (1.0,), 0) == (1.0,)
+    assert len(replay(Grid.of(phase_map("plain", (3, 3))), "adaptive", (0.01, 1.0), 0).right) == 2
+    assert replay(Grid.of(phase_map("plain", (3, 3))), "adaptive", (1.0,), 0) == ((1.0,), (1.0,))

@@ -39,6 +39,7 @@ def test_the_facts_for_machines(file, capsys):
     assert list(found["designs"]) == ["random"]
     shares = found["designs"]["random"]["shares"]
     assert found["designs"]["random"]["mean"][0] == pytest.approx((shares[0][0] + shares[1][0]) / 2)
+    assert all(0.2 < share <= 1 for share in found["designs"]["random"]["expected"])
     assert main([*line, "--rule", "cka=0.5"]) == 0
     assert json.loads(capsys.readouterr().out)["rule"]["cka"] == 0.5
 

@@ -183,7 +183,8 @@ def test_a_screen_is_never_overfull(lines):
     counts = {"all": 100, "done": 0, "running": 40, "failed": 30}
     facts = {
         "sweep": "s", "title": "", "points": {"all": 1, "complete": 0}, "models": counts,
-        "measurements": {"all": 0}, "running": [cell] * 40, "failures": [lost] * 30, "drivers": [], "adaptive": None,
+        "measurements": {"all": 0}, "running": [cell] * 40, "failures": [lost] * 30, "drivers": [],
+        "adaptive": None,
     }  # fmt: skip
     console = Console(width=80, height=lines + 1, force_terminal=True)
     with console.capture() as capture:
