@@ -104,7 +104,8 @@ def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> Quad
     x, y = np.meshgrid(plane.x.centres, plane.y.centres)
     axes.plot(x[inferred], y[inferred], ".", color="0.35", markersize=2.5, zorder=3)
     measured = boundaries(plane.spread(view.verdicts.codes.astype(np.float64)), plane)
-    guessed = [line for line in boundaries(codes, plane) if line not in measured]
+    certain = set(map(tuple, measured))
+    guessed = [line for line in boundaries(codes, plane) if tuple(line) not in certain]
     width = 0.4 if codes.size >= DENSE else 1.3
     for lines, colour, share in ((guessed, "0.4", 0.4), (measured, "0.1", 1.0)):
         axes.add_collection(
