@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
+from llt_core.analysis.claims import Claim
 from llt_core.cli.layout import fitted
 from llt_core.fields import short_fields
 
@@ -101,12 +102,9 @@ def _print_inferred(console: Console, facts: Mapping[str, Any]) -> None:
 
 def _print_claims(console: Console, claims: list[Mapping[str, Any]]) -> None:
     console.print("\n[bold]Claims[/]")
-    for claim in claims:
-        verdict = f"[{STYLES[claim['verdict']]}]{claim['verdict']}[/]"
-        console.print(f"{verdict}: {escape(claim['statement'])}")
-        number = "" if claim["number"] == "–" else f"{claim['number']}. "
-        text = f"[dim]{escape(number + claim['explanation'])}[/]"
-        console.print(Padding(text, (0, 0, 0, 2)))
+    for claim in (Claim(**held) for held in claims):
+        console.print(f"[{STYLES[claim.verdict]}]{claim.verdict}[/]: {escape(claim.statement)}")
+        console.print(Padding(f"[dim]{escape(claim.evidence)}[/]", (0, 0, 0, 2)))
 
 
 def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Verdicts
 from llt_core.analysis.coefficients import spearman_of_pairs
-from llt_core.analysis.statistics import is_predictor
+from llt_core.analysis.statistics import converged, is_predictor
 from llt_core.analysis.table import Mask
 from llt_core.report.page.words import axis_title, main_columns, title_of
 
@@ -20,8 +20,6 @@ FEWEST = 5
 """Cells that a correlation needs at least."""
 WEAK = 0.3
 """A rank correlation below this, either way, is said to be no good."""
-_RANKS = {"I": 0, "II": 1, "III": 1, "IV-A": 2, "IV-B": 3}
-"""Where Yang et al. (2021) find the phases by accuracy; II and III are not compared."""
 _LOW_IS_GOOD = ("test_loss",)
 
 
@@ -65,26 +63,19 @@ def _phases(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
     if not parts:
         return "No cell could be sorted into a phase."
     text = f"{_count(len(table), 'cell')}: {_and(parts)}."
-    return f"{text} {_order(table, verdicts, target)}" if target == "test_accuracy" else text
+    return f"{text} {_means(table, verdicts, target)}".rstrip() if target else text
 
 
-def _order(table: CellTable, verdicts: Verdicts, target: str) -> str:
-    """Return whether mean accuracy orders I < II, III < IV-A < IV-B, every pair of them."""
-    values = table.column(target).values
-    means = {}
+def _means(table: CellTable, verdicts: Verdicts, target: str) -> str:
+    """Return the mean of the target in each phase; whether they order is one of the claims."""
+    column = table.column(target)
+    means = []
     for code, name in enumerate(PHASES):
-        held = values[(verdicts.codes == code) & np.isfinite(values)]
+        held = column.values[(verdicts.codes == code) & np.isfinite(column.values)]
         if held.size:
-            means[name] = float(held.mean())
-    if len(means) < 2:
-        return ""
-    row = ", ".join(f"{mean:.1f} in {name}" for name, mean in means.items())
-    pairs = [(low, high) for low in means for high in means if _RANKS[low] < _RANKS[high]]
-    if not pairs:
-        return ""
-    ordered = all(means[low] < means[high] for low, high in pairs)
-    words = "rises in the order" if ordered else "does not rise in the order"
-    return f"Mean test accuracy (percent) {words} of Yang et al. (2021): {row}."
+            means.append(f"{held.mean():.1f} in {name}")
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"Mean {_in_sentence(target)}{unit}: {', '.join(means)}." if means else ""
 
 
 def _best(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
@@ -138,15 +129,13 @@ def _predictor(table: CellTable, verdicts: Verdicts, target: str | None) -> str:
 
 
 def _converged(table: CellTable, verdicts: Verdicts) -> tuple[Mask, str]:
-    if "train_accuracy" in table:
-        return (
-            table.column("train_accuracy").values >= CONVERGED,
-            f"training accuracy at least {CONVERGED:g} percent",
-        )
     edge = verdicts.rule.train_loss
-    if "train_loss" in table:
-        return table.column("train_loss").values < edge, f"training loss below {edge:g} nats"
-    return np.zeros(len(table), dtype=bool), "no training accuracy or loss in the table"
+    meaning = "no training accuracy or loss in the table"
+    if "train_accuracy" in table:
+        meaning = f"training accuracy at least {CONVERGED:g} percent"
+    elif "train_loss" in table:
+        meaning = f"training loss below {edge:g} nats"
+    return converged(table, CONVERGED, edge), meaning
 
 
 def _undetermined(table: CellTable, verdicts: Verdicts) -> str:

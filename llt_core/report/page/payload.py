@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from llt_core.analysis import PHASES, Axis, CellTable, Column, PhaseRule, classify
+from llt_core.analysis.claims import check_claims
 from llt_core.analysis.phases import CONNECTIVITY, facts_of
 from llt_core.analysis.table import Floats
 from llt_core.fields import short_fields
@@ -41,6 +42,7 @@ def payload(
     JSON has neither.
     """
     rule = rule or PhaseRule()
+    claims = check_claims(table, classify(table, rule))  # of the table as it is, as llt phases does
     table, details = split_curves(_with_axis(table), details or Details())
     measured, marked = table, dict[int, int]()
     left_out = inferred is not None and not inferred.holds_for(rule)
@@ -77,6 +79,9 @@ def payload(
         "probabilities": _probabilities(probabilities, len(table)),
         "connectivity": list(CONNECTIVITY),
         "findings": said,
+        "claims": [
+            {"verdict": c.verdict, "statement": c.statement, "evidence": c.evidence} for c in claims
+        ],
         **_rule(table, rule),
         "inferred": _inferred(len(table), inferred, marked),
         "compare": None if compare is None else _compare(table, _with_axis(compare)),

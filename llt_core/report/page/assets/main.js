@@ -19,11 +19,17 @@ function drawHead() {
   byId("facts").replaceChildren(...facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text))));
 }
 
+/** What was computed when the page was made: sentences, and the claims that llt phases prints. */
 function drawFindings() {
   const stale = ruleChanged();
+  const since = "For the thresholds that the page opened with; you have moved them since.";
   const items = DATA.findings.map(({ heading, text }) => [el("dt", {}, heading), el("dd", {}, text)]).flat();
   byId("findings").replaceChildren(el("dl", {}, ...items),
-    el("p", { class: `note${stale ? " stale" : ""}`, id: "findings-note" }, stale ? "For the thresholds that the page opened with; you have moved them since." : "For the thresholds below."));
+    el("p", { class: `note${stale ? " stale" : ""}`, id: "findings-note" }, stale ? since : "For the thresholds below."));
+  byId("claims").replaceChildren(...DATA.claims.map(({ verdict, statement, evidence }) => el("li", {},
+    el("span", { class: "outcome", "data-verdict": verdict }, verdict), el("div", {}, el("p", {}, statement), el("p", { class: "sub" }, evidence)))));
+  byId("claims-note").classList.toggle("stale", stale);
+  byId("claims-note").textContent = stale ? since : "Each holds, does not hold, or cannot be said, by the number behind it. Brackets are 95 % intervals over cells; they do not cover the choice of the grid.";
 }
 
 /** One card a phase: how many cells, how good. */
