@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llt_core.analysis.headings import Meaning, Transform, meanings
+from llt_core.analysis.possible import MISSING, impossible
 from llt_core.analysis.table import Axis, AxisKind, CellTable, Column, Floats
 from llt_core.errors import RequestError
-
-MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
-"""What stands where there is no number, in any case."""
 
 OF_SEVERAL = (
     "cka", "l2_distance", "mode_connectivity", "linear_connectivity", "curve", "agreement",
@@ -84,12 +82,16 @@ def read_flat(
 def _axis(flat: Flat, heading: str, one: Meaning) -> Axis:
     """Return a varied field; whole numbers stay whole, and text stays text."""
     texts = [text.strip() for text in flat.columns[heading]]
+    wrong = {text: why for text in set(texts) if (why := _why_wrong(text, one))}
     for text, line in zip(texts, flat.lines, strict=True):
-        if text.lower() in MISSING:
+        if text in wrong:
             raise RequestError(
-                f"the cell has no {heading}",
-                where=f"{flat.where}, line {line}",
-                expected=f"a value of {one.name} in every row",
+                f"{text!r} is no {heading}" if text else f"the cell has no {heading}",
+                where=f"{flat.where}, line {line}, column {heading}",
+                expected=wrong[text],
+                next_step=""
+                if text.lower() in MISSING
+                else f"if it is not {one.name}: --map {heading}=own.{heading}:axis",
             )
     numeric = [_is_number(text) for text in texts]
     if not any(numeric):
@@ -105,6 +107,18 @@ def _axis(flat: Flat, heading: str, one: Meaning) -> Axis:
     values = _inverse(one.transform, values)
     numbers = tuple(int(v) if float(v).is_integer() else float(v) for v in values)
     return Axis(one.name, numbers, cast("AxisKind", one.kind))
+
+
+def _why_wrong(text: str, one: Meaning) -> str:
+    """Return what should stand in place of a value of a varied field; nothing if it can be."""
+    if text.lower() in MISSING:
+        return impossible(one.name, text) or f"a value of {one.name} in every row"
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    expected = impossible(one.name, float(_inverse(one.transform, np.array(number))))
+    return f"{expected}, here in {one.transform}" if expected and one.transform else expected
 
 
 def _column(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llt_core.analysis.possible import impossible
+
 KINDS: Mapping[str, str] = {
     "architecture.width": "load",
     "data_subset.fraction": "load",
@@ -120,12 +122,16 @@ def axes(cell: str) -> dict[str, Any]:
         raise UnknownNameError(f"the way of training {recipe!r}")
     settings = PUBLISHED | PUBLISHED_BY_RECIPE.get(recipe, {})
     settings |= _data(data) | _temperature(temperature)
-    return {
+    fields = {
         "task": "cifar10",
         **_model(model),
         "train.recipe": RECIPES[recipe],
         **settings,
     }
+    for name, value in fields.items():
+        if expected := impossible(name, value):
+            raise UnknownNameError(f"{name} {value!r}, which should be {expected},")
+    return fields
 
 
 def _data(name: str) -> dict[str, Any]:

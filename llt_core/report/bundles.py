@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -18,6 +20,8 @@ from llt_core.report.strands import Bundle, Strand
 
 MOST_PANELS = 16
 MOST_NAMES = 14
+ALIKE = 4
+"""Panels share their horizontal axis up to this ratio of the widest to the narrowest one."""
 DECADES = 8
 """A logarithmic axis shows this many powers of ten below its highest value."""
 
@@ -40,15 +44,17 @@ def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> F
         left_out = ""
     columns = min(len(drawn), 4)
     lines = [s for s in bundle.strands if panel_of[s.row] in drawn and colour_of[s.row] >= 0]
+    panels = [[s for s in lines if panel_of[s.row] == level] for level in drawn]
+    shared = "xy" if _alike(panels) else "y"
+    own_range = "" if "x" in shared else f" · each panel has its own range of {bundle.x_label}"
     heading = [
         f"{bundle.title} of {source.table.name}",
         source.describe(),
-        f"one line a {bundle.each}: n = {counted(len(lines), 'line')}{left_out}",
+        f"one line a {bundle.each}: n = {counted(len(lines), 'line')}{left_out}{own_range}",
     ]
     colours = _colours(len(across.levels))
-    with sheet(-(-len(drawn) // columns), columns, heading, (2.9, 2.3), shared=True) as made:
-        for place, (axes, level) in enumerate(zip(made.panels, drawn, strict=False)):
-            own = [s for s in lines if panel_of[s.row] == level]
+    with sheet(-(-len(drawn) // columns), columns, heading, (2.9, 2.3), shared) as made:
+        for place, (axes, level, own) in enumerate(zip(made.panels, drawn, panels, strict=False)):
             _draw(axes, own, [colours(int(colour_of[s.row])) for s in own])
             name = up.names()[level]
             axes.set_title(f"{up.facts.title} {name}" if up.axis.name else "")
@@ -63,6 +69,15 @@ def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> F
             _set_log(made.panels[0], lines)
         _add_key(made.figure, made.panels[: len(drawn)], across, colours, columns)
     return made.figure
+
+
+def _alike(panels: Sequence[Sequence[Strand]]) -> bool:
+    """Whether one horizontal axis can show the lines of all panels."""
+    found = (np.concatenate([s.x for s in own]) for own in panels if own)
+    widths = [float(np.ptp(x[np.isfinite(x)])) for x in found if np.isfinite(x).any()]
+    # A single place, of a training of one epoch, can be shown anywhere.
+    wide = [width for width in widths if width > 0]
+    return not wide or max(wide) <= ALIKE * min(wide)
 
 
 def _draw(axes: Axes, strands: list[Strand], colours: list[tuple[float, ...]]) -> None:

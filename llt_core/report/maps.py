@@ -9,17 +9,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from llt_core.analysis import CellTable
-from llt_core.analysis.table import Floats
+from llt_core.analysis.table import Floats, Mask
 from llt_core.report.colours import Colours
 from llt_core.report.display import MISSING_COLOUR, metric_facts
 from llt_core.report.grids import Plane, Ruler, ticks
 
-HATCH = "////"
-HATCHED: Any = {"facecolor": MISSING_COLOUR, "edgecolor": "0.65", "hatch": HATCH, "linewidth": 0}
+NO_VALUE = "no value"
+NOT_POSITIVE = "not positive: no logarithm"
+_HATCHED: Any = {"facecolor": MISSING_COLOUR, "edgecolor": "0.65", "hatch": "////", "linewidth": 0}
+_DOTTED: Any = {"facecolor": "#FDF1E2", "edgecolor": "#B5803F", "hatch": "....", "linewidth": 0}
 DENSE = 2500
 """From this many cells on, a vector file holds the cells as an image: smaller, and no seams."""
 
@@ -48,11 +50,12 @@ def draw_metric(axes: Axes, table: CellTable, name: str, plane: Plane, frame: Fr
     """Draw the means of a column, with a bar of its colours.
 
     The cells' values are the array of the mesh that is returned, shape (Y, X), in the order of
-    the levels of the plane; of Hessian quantities they are natural logarithms.
+    the levels of the plane; of Hessian quantities they are natural logarithms. Cells without a
+    logarithm have patches with labels, for the legend.
     """
     column, facts = table.column(name), metric_facts(name)
-    shown = plane.spread(facts.shown(column.values))
-    mesh = draw_cells(axes, plane, shown, Colours.of(shown, facts), frame)
+    shown, held = (plane.spread(values) for values in (facts.shown(column.values), column.values))
+    mesh = draw_cells(axes, plane, shown, Colours.of(shown, facts), frame, there=np.isfinite(held))
     label = facts.label(column.unit)
     if frame.titled:
         axes.set_title(label)
@@ -61,16 +64,34 @@ def draw_metric(axes: Axes, table: CellTable, name: str, plane: Plane, frame: Fr
 
 
 def draw_cells(
-    axes: Axes, plane: Plane, values: Floats, colours: Colours, frame: Frame, **more: Any
+    axes: Axes,
+    plane: Plane,
+    values: Floats,
+    colours: Colours,
+    frame: Frame,
+    *,
+    empty: str = NO_VALUE,
+    there: Mask | None = None,
+    **more: Any,
 ) -> QuadMesh:
-    """Draw one rectangle for each value, shape (Y, X), and hatching where there is none."""
+    """Draw one rectangle for each value, shape (Y, X), and hatching where there is none.
+
+    Parameters
+    ----------
+    empty
+        What the legend calls a cell without a value: the label of its patch.
+    there
+        Where there are numbers, shape (Y, X); those without a finite one among ``values`` have
+        no logarithm, and another hatching.
+    """
     frame_axes(axes, plane, frame)
     x, y = plane.x.edges, plane.y.edges
-    if not np.isfinite(values).all():
-        # Only under missing cells: faint ones let through what is behind them.
-        for i, j in np.argwhere(~np.isfinite(values)):
-            wide, high = x[j + 1] - x[j], y[i + 1] - y[i]
-            axes.add_patch(Rectangle((x[j], y[i]), wide, high, zorder=0.5, **HATCHED))
+    # Only under missing cells: faint ones let through what is behind them.
+    for i, j in np.argwhere(~np.isfinite(values)):
+        corner, wide, high = (x[j], y[i]), x[j + 1] - x[j], y[i + 1] - y[i]
+        below = there is not None and there[i, j]
+        look = {"label": NOT_POSITIVE, **_DOTTED} if below else {"label": empty, **_HATCHED}
+        axes.add_patch(Rectangle(corner, wide, high, zorder=0.5, **look))
     return axes.pcolormesh(
         x,
         y,
@@ -123,8 +144,3 @@ def add_bar(axes: Axes, mesh: QuadMesh, label: str) -> None:
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(length=2, width=0.5, labelsize=7)
     bar.set_label(label, fontsize=8)
-
-
-def missing_entry(what: str = "no value") -> Patch:
-    """Return the entry of a legend for hatched cells."""
-    return Patch(label=what, **HATCHED)

@@ -17,7 +17,7 @@ from llt_core.report.captions import Source, counted, missing, rule_in_words
 from llt_core.report.colours import Colours
 from llt_core.report.display import metric_facts
 from llt_core.report.grids import Plane
-from llt_core.report.maps import Frame, add_bar, draw_cells, draw_metric, missing_entry
+from llt_core.report.maps import Frame, add_bar, draw_cells, draw_metric
 from llt_core.report.page.matching import match_rows
 from llt_core.report.phase_maps import PhaseView, draw_phases
 from llt_core.report.sheets import sheet
@@ -57,8 +57,7 @@ def metric_figure(source: Source, name: str, plane: Plane) -> Drawing:
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         mesh = draw_metric(made.panels[0], table, name, plane, SINGLE)
-        if _holes(mesh):
-            made.explain(missing_entry())
+        made.explain(*made.panels[0].patches)
     return Drawing(made.figure, {name: mesh})
 
 
@@ -72,9 +71,8 @@ def phase_figure(source: Source, plane: Plane, rule: PhaseRule | None = None) ->
         view.describe(),
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
-        mesh = draw_phases(made.panels[0], view, plane, SINGLE)
-        if _holes(mesh):
-            made.explain(missing_entry("no cell"))
+        mesh = draw_phases(made.panels[0], view, plane, SINGLE, empty="no cell")
+        made.explain(*made.panels[0].patches)
     return Drawing(made.figure, {PHASES_PANEL: mesh})
 
 
@@ -100,8 +98,7 @@ def figure2(source: Source, plane: Plane, rule: PhaseRule | None = None) -> Draw
             else:
                 why = f"no {name} in the table" if name not in table else f"{name}: no finite value"
                 made.leave_empty(axes, metric_facts(name).title, why)
-        if any(_holes(mesh) for mesh in meshes.values()):
-            made.explain(missing_entry())
+            made.explain(*axes.patches)
     return Drawing(made.figure, meshes)
 
 
@@ -129,8 +126,9 @@ def gain_figure(
     rows = np.array(
         match_rows(source.table, other.table, (plane.x.axis.name, plane.y.axis.name)), dtype=np.intp
     )
-    others = facts.shown(other.table.column(name).values)[rows]
-    gain = plane.spread(facts.shown(column.values) - np.where(rows >= 0, others, np.nan))
+    theirs = np.where(rows >= 0, other.table.column(name).values[rows], np.nan)
+    gain = plane.spread(facts.shown(column.values) - facts.shown(theirs))
+    there = np.isfinite(plane.spread(column.values - theirs))
     both = int(np.isfinite(gain).sum())
     if not both:
         raise RequestError(
@@ -148,17 +146,13 @@ def gain_figure(
     ]
     with sheet(1, 1, heading, (5.6, 4.3)) as made:
         colours = Colours.around_zero(gain, facts.better)
-        mesh = draw_cells(made.panels[0], plane, gain, colours, SINGLE)
+        mesh = draw_cells(
+            made.panels[0], plane, gain, colours, SINGLE, empty="not in both", there=there
+        )
         unit = "percentage points" if column.unit == "percent" else column.unit
         add_bar(made.panels[0], mesh, f"gain in {facts.label(unit)}")
-        if not np.isfinite(gain).all():
-            made.explain(missing_entry("not in both"))
+        made.explain(*made.panels[0].patches)
     return Drawing(made.figure, {name: mesh})
-
-
-def _holes(mesh: QuadMesh) -> bool:
-    """Whether some cell of a mesh has no value."""
-    return bool(np.ma.is_masked(mesh.get_array()))
 
 
 def _how(column: Column) -> str:

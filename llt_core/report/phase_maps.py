@@ -19,7 +19,7 @@ from llt_core.report.colours import phase_colours
 from llt_core.report.display import PHASE_COLOURS, PHASE_INK
 from llt_core.report.grids import Plane
 from llt_core.report.inferred import joined
-from llt_core.report.maps import DENSE, Frame, draw_cells
+from llt_core.report.maps import DENSE, NO_VALUE, Frame, draw_cells
 
 FAINTEST = 0.25
 """Strength of the colour of a cell whose phase no draw of models repeats."""
@@ -89,18 +89,20 @@ class PhaseView:
         return f"{words} (not known in {lacking} cells)" if lacking else words
 
 
-def draw_phases(axes: Axes, view: PhaseView, plane: Plane, frame: Frame) -> QuadMesh:
+def draw_phases(
+    axes: Axes, view: PhaseView, plane: Plane, frame: Frame, empty: str = NO_VALUE
+) -> QuadMesh:
     """Draw the phase of each cell, boundaries, and names in the regions.
 
     The array of the mesh that is returned holds places in ``PHASES``, −1 for undetermined,
-    shape (Y, X).
+    shape (Y, X). The legend calls places without a cell ``empty``.
     """
     codes = plane.spread(view.codes.astype(np.float64))
     sure = np.nan_to_num(plane.spread(view.sure), nan=1.0)
     inferred = plane.spread((view.inferred >= 0).astype(np.float64)) == 1
     strength = np.where(inferred, PALE, FAINTEST + (1 - FAINTEST) * sure)
     axes.set_facecolor("white")
-    mesh = draw_cells(axes, plane, codes, phase_colours(), frame, alpha=strength)
+    mesh = draw_cells(axes, plane, codes, phase_colours(), frame, empty=empty, alpha=strength)
     x, y = np.meshgrid(plane.x.centres, plane.y.centres)
     axes.plot(x[inferred], y[inferred], ".", color="0.35", markersize=2.5, zorder=3)
     measured = boundaries(plane.spread(view.verdicts.codes.astype(np.float64)), plane)

@@ -9,7 +9,7 @@ from llt_core.analysis import PHASES, CellTable, PhaseRule, classify
 from llt_core.analysis.coefficients import spearman_of_pairs
 from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
-from llt_core.report.captions import Source, rule_in_words
+from llt_core.report.captions import Source, counted, rule_in_words
 from llt_core.report.display import (
     PHASE_COLOURS,
     PHASE_MARKERS,
@@ -43,7 +43,8 @@ def scatter_figure(
     heading = [
         f"{titles[1]} against {titles[0]}",
         source.describe(),
-        _correlations(table, x[0], y[0]),
+        _correlations(table, *(table.columns[n].values for n in (name, against))),
+        _beyond(table, (name, against)),
         rule_in_words(verdicts),
         "bars: ± 1 standard error" if errors else "standard errors not known",
     ]
@@ -81,6 +82,15 @@ def _correlations(table: CellTable, x: Floats, y: Floats) -> str:
         return words
     some = table.columns["train_accuracy"].values >= CONVERGED
     return f"{words}; {_correlation(*spearman_of_pairs(x[some], y[some]), 'converged cells')}"
+
+
+def _beyond(table: CellTable, names: tuple[str, str]) -> str:
+    """Say how many cells are not drawn though they have both numbers; nothing if all are."""
+    x, y = (table.columns[name].values for name in names)
+    both = np.isfinite(x) & np.isfinite(y)
+    drawn = both & np.isfinite(_shown(table, names[0])[0]) & np.isfinite(_shown(table, names[1])[0])
+    lost = int((both & ~drawn).sum())
+    return f"not drawn: {counted(lost, 'cell')} with a value that has no logarithm" if lost else ""
 
 
 def _correlation(rho: float, n: int, what: str) -> str:

@@ -59,7 +59,7 @@ def sheet(
     columns: int,
     heading: Sequence[str],
     panel: tuple[float, float],
-    shared: bool = False,
+    shared: str = "",
 ) -> Iterator[Sheet]:
     """Give a figure to draw on; legend and heading are added when the block ends.
 
@@ -70,7 +70,7 @@ def sheet(
     panel
         Width and height of one panel with its names, in inches.
     shared
-        Whether all panels have the same horizontal and vertical axis.
+        Letters of the axes that are the same in all panels: ``x``, ``y``.
     """
     with matplotlib.rc_context({**STYLE, "hatch.linewidth": 0.5, "hatch.color": "0.65"}):
         width = max(columns * panel[0], 4.8)
@@ -83,7 +83,8 @@ def sheet(
         layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.03)
         figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
-        grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)
+        sides = {f"share{side}": side in shared for side in "xy"}
+        grid = figure.subplots(rows, columns, squeeze=False, **sides)
         made = Sheet(figure, list(grid.ravel()))
         yield made
         figure.suptitle("\n".join((heading[0], *below)), fontsize=8.5, linespacing=1.35)

@@ -6,6 +6,7 @@ Imported tables are kept as ``STORE/tables/NAME.parquet``: long rows, as sweeps 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from llt_core.analysis.flat import Flat, read_flat
 from llt_core.analysis.headings import Meaning, meaning
 from llt_core.analysis.long import NEEDED, LongTable
+from llt_core.analysis.possible import impossible
 from llt_core.analysis.rows import cells_of, find_axes
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
@@ -68,7 +70,7 @@ def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTab
         return _read_parquet(path, said)
     flat = read_csv(path)
     if not said and set(NEEDED) <= set(flat.columns):
-        return _long(LongTable.of(_typed(flat)), path)
+        return _long(LongTable.of(_typed(flat)), path, lines=flat.lines)
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
 
@@ -217,7 +219,14 @@ def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> Cell
     return read_flat(flat, path.stem, said, f"file {path.name}")
 
 
-def _long(table: LongTable, path: Path, facts: Mapping[str, Any] | None = None) -> CellTable:
+def _long(
+    table: LongTable,
+    path: Path,
+    facts: Mapping[str, Any] | None = None,
+    lines: Sequence[int] | None = None,
+) -> CellTable:
+    """Gather a long table; ``lines`` are those of the file that its rows stand on."""
+    _check_possible(table, path, lines)
     kinds = (facts or {}).get("kinds") or _known_kinds(table)
     origin = (facts or {}).get("origin") or next((o for o in table["origin"].values if o), "")
     return cells_of(
@@ -227,6 +236,27 @@ def _long(table: LongTable, path: Path, facts: Mapping[str, Any] | None = None) 
         kinds=kinds,
         origin=str(origin or f"exported: {path.name}"),
     )
+
+
+def _check_possible(table: LongTable, path: Path, lines: Sequence[int] | None) -> None:
+    """Refuse values that a well-known field of the composition cannot have."""
+    for field in table.composition:
+        name, column = _known_field(field), table[field]
+        for code, value in enumerate(column.values):
+            if expected := impossible(name, value):
+                row = int((column.codes == code).argmax())
+                place = f"row {row + 1}" if lines is None else f"line {lines[row]}"
+                raise RequestError(
+                    f"{value!r} is no {name}",
+                    where=f"{path}, {place}, column {field}",
+                    expected=f"{expected}, or nothing where it says nothing",
+                )
+
+
+def _known_field(heading: str) -> str:
+    """Return the varied field that a heading means, if it is a well-known one; else itself."""
+    known = meaning(heading)
+    return known.name if known is not None and known.role == "axis" else heading
 
 
 def _known_kinds(table: LongTable) -> dict[str, str]:
@@ -239,7 +269,9 @@ def _typed(flat: Flat) -> dict[str, list[Any]]:
     """Return the columns of a long CSV file, numbers as numbers and nothing as None."""
     columns = {}
     for name, texts in flat.columns.items():
-        known = {text: _value(text) for text in set(texts)}
+        # A setting that is no number is a mistake; that a measurement is none says its status.
+        none = math.nan if impossible(_known_field(name), math.nan) else None
+        known = {text: _value(text, none) for text in set(texts)}
         columns[name] = [known[text] for text in texts]
     if "seeds" in flat.columns:  # 0+1 for a pair, so never a number
         columns["seeds"] = [text or None for text in flat.columns["seeds"]]
@@ -253,9 +285,11 @@ def _typed(flat: Flat) -> dict[str, list[Any]]:
     return columns
 
 
-def _value(text: str) -> Any:
-    if not text or text.lower() == "nan":
+def _value(text: str, not_a_number: float | None) -> Any:
+    if not text:
         return None
+    if text.lower() == "nan":
+        return not_a_number
     for kind in (int, float):
         try:
             return kind(text)

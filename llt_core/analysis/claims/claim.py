@@ -43,8 +43,8 @@ class Claim:
 
     @property
     def evidence(self) -> str:
-        """The number and how it was decided, as sentences."""
-        number = "" if self.number == NO_NUMBER else f"{self.number}. "
+        """The number, and how it was decided."""
+        number = "" if self.number == NO_NUMBER else f"{self.number}; "
         return number + self.explanation
 
 

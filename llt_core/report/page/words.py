@@ -61,18 +61,21 @@ def column_facts(name: str) -> dict[str, Any]:
     """Return what the page knows of a column by its name.
 
     ``diverging``: its sign matters most. ``steep``: drawn logarithmically once its values span
-    orders of magnitude; shares and similarities never are. ``better``: low, high or None.
+    orders of magnitude; shares and similarities never are. ``logged``: by its logarithm in all
+    pictures, so that values that are not positive stand apart. ``better``: low, high or None.
 
     >>> column_facts("cka")
-    {'title': 'CKA', 'diverging': False, 'steep': False, 'better': 'high'}
+    {'title': 'CKA', 'diverging': False, 'steep': False, 'logged': False, 'better': 'high'}
     """
+    facts = metric_facts(name)
     diverging = "connectivity" in name
     steep = not diverging and not any(word in name for word in _BOUNDED)
     return {
         "title": title_of(name),
         "diverging": diverging,
         "steep": steep,
-        "better": metric_facts(name).better,
+        "logged": facts.transform == "log",
+        "better": facts.better,
     }
 
 

@@ -96,6 +96,29 @@ def test_many_panels_are_thinned_and_that_is_said():
     assert "16 of 40 values of batch size are drawn" in " ".join(figure.get_suptitle().split())
 
 
+@pytest.mark.parametrize(("reach", "shared"), [(300.0, False), (3.0, True)])
+def test_panels_of_very_different_ranges_have_their_own(reach, shared):
+    """Spectra of a sharp and of a flat model."""
+    axes = (Axis("architecture.width", (2, 2)), Axis("train.batch_size", (16, 64)))
+    lines = tuple(
+        Strand(row, np.linspace(-0.1, 1, 50) * most, np.linspace(1, 2, 50))
+        for row, most in enumerate((reach, 1.0))
+    )
+    bundle = Bundle("spectra", lines, "eigenvalue", "density", "model", y_log=True)
+    table = CellTable("t", axes, {})
+    plane = Plane.of(table, "width", "batch_size")
+    figure = bundle_figure(Source(table), bundle, plane.x, plane.y)
+    first, second = figure.axes[:2]
+    assert (first.get_xlim() == second.get_xlim()) == shared
+    assert first.get_ylim() == second.get_ylim()
+    said = "each panel has its own range of eigenvalue" in figure.get_suptitle().replace("\n", " ")
+    assert said != shared
+    for panel, line in ((first, lines[0]), (second, lines[1])):
+        low, high = panel.get_xlim()
+        assert low <= line.x.min() < line.x.max() <= high
+        assert shared or high - low < 1.2 * np.ptp(line.x)
+
+
 def curves(*names):
     axes = (Axis("width", (2, 4)),)
     values = {f"{name}_t{t}": np.array([number, number + 1.0]) for number, name in enumerate(names)

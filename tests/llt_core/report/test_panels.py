@@ -18,6 +18,7 @@ from llt_core.report.colours import Colours, phase_colours
 from llt_core.report.display import PHASE_COLOURS, metric_facts
 from llt_core.report.grids import Plane
 from llt_core.report.inferred import InferredMap
+from llt_core.report.maps import NO_VALUE, NOT_POSITIVE
 from llt_core.report.panels import FIGURE2, figure2, gain_figure, metric_figure, phase_figure
 from llt_core.report.phase_maps import PhaseView, boundaries
 from llt_core.store.tables import open_table
@@ -290,6 +291,39 @@ def test_only_missing_cells_are_hatched():
     assert left > 2
     assert right < 8
     assert hatched.get_y() < 16 < hatched.get_y() + hatched.get_height() < 64
+
+
+def patches(figure):
+    """Return hatch and place of the patches of the first panel, by their label."""
+    found = {}
+    for patch in figure.axes[0].patches:
+        middle = patch.get_x() + patch.get_width() / 2, patch.get_y() + patch.get_height() / 2
+        found.setdefault(patch.get_label(), []).append((patch.get_hatch(), middle))
+    return found
+
+
+def test_a_mean_without_a_logarithm_is_not_called_missing():
+    traces = {(2, 16): -3.0, (4, 16): 0.0, (8, 16): np.nan}
+    table = grid(hessian_trace=lambda w, b: traces.get((w, b), w))
+    drawing = metric_figure(Source(table), "hessian_trace", Plane.of(table))
+    found = patches(drawing.figure)
+    assert {label: len(held) for label, held in found.items()} == {NOT_POSITIVE: 2, NO_VALUE: 1}
+    hatches = [{hatch for hatch, _ in held} for held in found.values()]
+    assert hatches[0].isdisjoint(hatches[1])
+    assert found[NO_VALUE][0][1][0] > 4 * 2**0.5  # beyond the edge between 4 and 8
+    (legend,) = drawing.figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {NOT_POSITIVE, NO_VALUE}
+    assert "1 of 6 cells without a value" in drawing.figure.get_suptitle()
+    (legend,) = figure2(Source(table), Plane.of(table)).figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {NOT_POSITIVE, NO_VALUE}
+
+
+def test_a_gain_without_a_logarithm_is_not_called_missing():
+    here = grid(hessian_trace=lambda w, b: -1.0 if (w, b) == (2, 16) else w)
+    there = grid(hessian_trace=lambda w, b: np.nan if (w, b) == (8, 16) else 1.0)
+    figure = gain_figure(Source(here), Source(there), "hessian_trace").figure
+    counts = {label: len(held) for label, held in patches(figure).items()}
+    assert counts == {NOT_POSITIVE: 1, "not in both": 1}
 
 
 def test_different_fields_have_no_gain():

@@ -54,6 +54,20 @@ def test_bars_are_the_standard_errors_of_what_is_drawn():
     assert "± 1 standard error" in figure.get_suptitle()
 
 
+def test_cells_without_a_logarithm_count_in_the_correlation_and_are_said_not_to_be_drawn():
+    table = grid(
+        hessian_trace=lambda w, b: -1.0 if (w, b) == (2, 16) else w * b,
+        test_accuracy=lambda w, b: w + b,
+    )
+    figure = scatter_figure(Source(table), "hessian_trace")
+    trace, accuracy = (table.columns[n].values for n in ("hessian_trace", "test_accuracy"))
+    heading = " ".join(figure.get_suptitle().split())
+    assert f"ρ = {spearmanr(trace, accuracy).statistic:.2f} (n = 6 cells)" in heading
+    assert "not drawn: 1 cell with a value that has no logarithm" in heading
+    points = [len(made[0].get_xdata()) for made in figure.axes[0].containers]
+    assert sum(points) == 5
+
+
 def test_what_is_not_there_is_said():
     table = grid(
         cka=lambda w, b: 1.0 if w == 2 else np.nan,

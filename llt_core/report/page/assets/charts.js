@@ -3,11 +3,13 @@
 const LINE_COLOURS = ["var(--line-1)", "var(--line-2)", "var(--line-3)", "var(--line-4)", "var(--line-5)", "var(--line-6)"];
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "4 2", "1 2"];
 
-/** The pattern that stands for what has no value. */
+/** The patterns that stand for what has no value, and for what a logarithmic scale cannot show. */
 function makePatterns() {
   const hatch = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     svg("rect", { width: 6, height: 6, class: "hatch-ground" }), svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, class: "hatch-line" }));
-  byId("defs").append(hatch);
+  const below = svg("pattern", { id: "below", width: 5, height: 5, patternUnits: "userSpaceOnUse" },
+    svg("rect", { width: 5, height: 5, class: "below-ground" }), svg("circle", { cx: 2.5, cy: 2.5, r: 0.9, class: "below-dot" }));
+  byId("defs").append(hatch, below);
 }
 
 const rectPath = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;

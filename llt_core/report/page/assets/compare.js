@@ -35,7 +35,13 @@ function differences() {
 }
 
 /** Whether a gain is one of natural logarithms: of Hessian quantities, as in other pictures. */
-const logged = () => state.metric.startsWith("hessian_");
+const logged = () => Boolean(COLUMNS.get(state.metric)?.logged);
+
+/** Whether both tables have a number in a row, of which one has no logarithm. */
+function gainBelow(row) {
+  const both = [COLUMNS, OTHER.columns].map((columns) => columns.get(state.metric)?.values[row]);
+  return logged() && both.every(Number.isFinite) && both.some((value) => value <= 0);
+}
 
 function gainScale(values) {
   return colourScale([...values, 0], { diverging: true, better: COLUMNS.get(state.metric)?.better });
@@ -43,7 +49,7 @@ function gainScale(values) {
 
 function paintGain() {
   const values = differences();
-  return { ...paintColumn(values, gainScale(values)), boundaries: false };
+  return { ...paintColumn(values, gainScale(values), gainBelow), boundaries: false };
 }
 
 function drawGainWords() {
@@ -53,7 +59,7 @@ function drawGainWords() {
   const up = held.filter((value) => value > 0).length;
   byId("gain-title").textContent = `Gain in ${logged() ? "ln " : ""}${column?.title ?? state.metric}`;
   byId("gain-sub").textContent = `${DATA.name} less ${OTHER.name}: ${plural(held.length, "shared cell")}, higher in ${up}, lower in ${held.filter((value) => value < 0).length}`;
-  drawColourLegend(byId("gain-legend"), held.length ? gainScale(values) : null, logged() ? null : column, logged() ? "difference of natural logarithms" : "");
+  drawColourLegend(byId("gain-legend"), held.length ? gainScale(values) : null, logged() ? null : column, places().shown.some(gainBelow), logged() ? "difference of natural logarithms" : "");
 }
 
 /** How many cells go from which phase to which; a count selects its cells. */

@@ -100,8 +100,9 @@ function drawPlaneWords() {
   byId("phase-sub").textContent = `${plural(shown, "cell")}${places().shown.some(isInferred) ? `, ${places().shown.filter(isInferred).length} of them inferred` : ""}`;
   byId("heat-title").textContent = column ? column.title : "No metric";
   const missing = column ? places().shown.filter((row) => !Number.isFinite(column.values[row])).length : 0;
-  byId("heat-sub").textContent = `${column ? `mean over models${column.unit ? `, ${column.unit}` : ""}` : ""}${missing ? ` · ${missing} without a value` : ""}`;
-  drawColourLegend(byId("heat-legend"), heatScale(), column);
+  const below = places().shown.filter(heatBelow).length;
+  byId("heat-sub").textContent = `${column ? `mean over models${column.unit ? `, ${column.unit}` : ""}` : ""}${missing ? ` · ${missing} without a value` : ""}${below ? ` · ${below} not positive` : ""}`;
+  drawColourLegend(byId("heat-legend"), heatScale(), column, below > 0);
   const note = byId("plane-note");
   note.hidden = !places().hidden;
   note.textContent = places().hidden ? `${plural(places().hidden, "cell")} more share a place with another one here; the table has all.` : "";
@@ -111,6 +112,12 @@ function drawPlaneWords() {
 function heatScale() {
   const column = COLUMNS.get(state.metric);
   return column ? colourScale(column.values, column) : null;
+}
+
+/** Whether a cell of the map has a number that logarithmic colours cannot show. */
+function heatBelow(row) {
+  const column = COLUMNS.get(state.metric);
+  return Boolean(column?.logged) && column.values[row] <= 0 && Number.isFinite(column.values[row]);
 }
 
 function drawAbout() {
@@ -146,7 +153,7 @@ function start() {
   drawPlaneWords();
   drawPhaseLegend();
   const phaseMap = new Plane("phase-canvas", () => "Map of phases", paintPhases);
-  const heatMap = new Plane("heat-canvas", () => `Map of ${COLUMNS.get(state.metric)?.title ?? "nothing"}`, () => paintColumn(COLUMNS.get(state.metric)?.values ?? [], heatScale()));
+  const heatMap = new Plane("heat-canvas", () => `Map of ${COLUMNS.get(state.metric)?.title ?? "nothing"}`, () => paintColumn(COLUMNS.get(state.metric)?.values ?? [], heatScale(), heatBelow));
   on("rule selection", drawPhases);
   on("rule", () => {
     drawFindings();

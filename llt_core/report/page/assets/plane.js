@@ -22,7 +22,7 @@ const turned = (axis) => axis.short === "batch_size";
 
 class Plane {
   /**
-   * paint() → { fill(row): colour, "hatch" or "", letter(row, width, height): text, boundaries }
+   * paint() → { fill(row): colour or name of a pattern, letter(row, digits): text, boundaries }
    */
   constructor(host, name, paint) {
     Object.assign(this, { host: byId(host), name, paint });
@@ -77,8 +77,8 @@ class Plane {
     for (const row of places().shown) {
       const [x, y, w, h] = this.frame(row);
       const path = rectPath(x + gap / 2, y + gap / 2, Math.max(w - gap, 0.5), Math.max(h - gap, 0.5));
-      const fill = painted.fill(row) || "hatch";
-      const pale = isInferred(row) && fill !== "hatch";
+      const fill = painted.fill(row);
+      const pale = isInferred(row) && isColour(fill);
       const key = pale ? `${fill} pale` : fill;
       if (paths.has(key)) paths.get(key).push(path);
       else paths.set(key, [path]);
@@ -87,8 +87,7 @@ class Plane {
     const group = svg("g", { class: "cells", "data-cells": places().shown.length });
     for (const [key, found] of paths) {
       const [fill, pale] = key.split(" ");
-      const hatched = fill === "hatch";
-      group.append(svg("path", { d: found.join(""), fill: hatched ? "url(#hatch)" : fill, class: hatched ? "missing" : pale, "data-fill": fill }));
+      group.append(svg("path", { d: found.join(""), fill: fillOf(fill), class: isColour(fill) ? pale : fill, "data-fill": fill }));
     }
     if (inferred.length) group.append(svg("path", { d: inferred.join(""), class: "inferred" }));
     return group;
@@ -125,7 +124,7 @@ class Plane {
       const text = [3, 2, 1].map((digits) => painted.letter(row, digits)).find((short) => textWidth(short) < w);
       if (!text) continue;
       const fill = painted.fill(row);
-      group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: fill && !isInferred(row) ? inkOn(fill) : "var(--ink)" }, text));
+      group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: isColour(fill) && !isInferred(row) ? inkOn(fill) : "var(--ink)" }, text));
     }
     return group;
   }
@@ -249,26 +248,31 @@ const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)
 const axisTitle = (axis) => `${axis.title}${axis.kind ? ` (${axis.kind})` : ""}`;
 const phaseColour = (code) => (code < 0 ? "" : PHASE_COLOURS[code]);
 
+/** Cells without a colour have a pattern: "hatch" for no value, "below" for one that has no logarithm. */
+const isColour = (fill) => fill.startsWith("#");
+const fillOf = (fill) => (isColour(fill) ? fill : `url(#${fill})`);
+
 /** The map of phases. */
 function paintPhases() {
   return {
     boundaries: true,
-    fill: (row) => phaseColour(state.codes[row]),
+    fill: (row) => phaseColour(state.codes[row]) || "hatch",
     letter: (row) => (state.codes[row] < 0 ? "?" : PHASES[state.codes[row]]),
   };
 }
 
-/** A map of one column. */
-function paintColumn(values, scale) {
+/** A map of one column; `below` tells whether a row has a number that its scale cannot show. */
+function paintColumn(values, scale, below) {
+  const fill = (row) => (below(row) ? "below" : scale && Number.isFinite(values[row]) ? scale.colour(values[row]) : "hatch");
   return {
     boundaries: true,
-    fill: (row) => (scale && Number.isFinite(values[row]) ? scale.colour(values[row]) : ""),
+    fill,
     letter: (row, digits) => (Number.isFinite(values[row]) ? pretty(values[row], digits) : ""),
   };
 }
 
-/** The colours of a map, with their values. */
-function drawColourLegend(host, scale, column, words = "") {
+/** The colours of a map, with their values, and its patterns. */
+function drawColourLegend(host, scale, column, below, words = "") {
   const [width, height] = [260, 34];
   const parts = [];
   if (scale) {
@@ -286,12 +290,13 @@ function drawColourLegend(host, scale, column, words = "") {
   const kind = scale?.log ? "logarithmic colours" : scale?.kind === "diverging" ? "zero in the middle" : "";
   parts.push(el("span", { class: "dim" }, [withUnit("", column?.unit).trim(), kind, words].filter(Boolean).join(" · ")));
   parts.push(el("span", { class: "legend-item" }, swatch("hatch"), "no value"));
+  if (below) parts.push(el("span", { class: "legend-item" }, swatch("below"), "not positive: no logarithm"));
   host.replaceChildren(...parts);
 }
 
 function swatch(code) {
-  const missing = code === "hatch" || code < 0;
-  const root = svg("svg", { width: 20, height: 14, "aria-hidden": "true", class: "swatch" }, svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: missing ? "url(#hatch)" : PHASE_COLOURS[code] }));
+  const fill = typeof code === "number" ? phaseColour(code) : code;
+  const root = svg("svg", { width: 20, height: 14, "aria-hidden": "true", class: "swatch" }, svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: fillOf(fill) }));
   if (code === "inferred") root.replaceChildren(svg("rect", { x: 0.5, y: 0.5, width: 19, height: 13, rx: 2, fill: "#888888", class: "pale" }), svg("rect", { x: 2.5, y: 2.5, width: 15, height: 9, class: "inferred" }));
   return root;
 }

@@ -47,16 +47,16 @@ function extent(values, accept = () => true) {
   return low <= high ? [low, high] : null;
 }
 
-/** How the values of a column become colours. */
-function colourScale(values, { diverging = false, steep = false, better = null }) {
-  const found = extent(values);
+/** How the values of a column become colours. Those of a logged one that are not positive have none. */
+function colourScale(values, { diverging = false, steep = false, logged = false, better = null }) {
+  const found = logged ? extent(values, (value) => value > 0) : extent(values);
   if (!found) return null;
   let [low, high] = found;
   if ((low < 0 && high > 0) || (diverging && (low < 0 || high > 0))) {
     const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
     return makeScale("diverging", -most, most, better === "low" ? [...DIVERGING].reverse() : DIVERGING, false);
   }
-  const log = steep && low > 0 && high > STEEP * low;
+  const log = logged || (steep && low > 0 && high > STEEP * low);
   if (log) low = Math.max(low, high / 10 ** MOST_DECADES);
   if (low === high) [low, high] = [low - (Math.abs(low) / 10 || 1), high + (Math.abs(high) / 10 || 1)];
   return makeScale(log ? "log" : "sequential", low, high, SEQUENTIAL, log);

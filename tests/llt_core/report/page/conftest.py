@@ -219,6 +219,17 @@ class Opened:
         )
         return dict(found)
 
+    def drag(
+        self, selector: str, start: tuple[float, float], end: tuple[float, float], steps: int = 4
+    ) -> None:
+        """Drag over an element, between places by shares of its width and height."""
+        mouse = self.page.mouse
+        mouse.move(*self.centre(selector, *start))
+        mouse.down()
+        mouse.move(*self.centre(selector, *end), steps=steps)
+        mouse.up()
+        self.settle()
+
     @property
     def shown(self) -> str:
         """The name of the cell whose numbers are shown."""

@@ -223,12 +223,7 @@ def test_a_slider_moves_with_the_arrow_keys(open_page, make_table):
 def test_dragging_in_the_scatter_selects_cells_of_the_plane(open_page, decay):
     opened = open_page(build_page(decay))
     page = opened.page
-    start = opened.centre("#scatter-canvas svg", 0.6, 0.05)
-    page.mouse.move(*start)
-    page.mouse.down()
-    page.mouse.move(*opened.centre("#scatter-canvas svg", 0.95, 0.4), steps=4)
-    page.mouse.up()
-    opened.settle()
+    opened.drag("#scatter-canvas svg", (0.6, 0.05), (0.95, 0.4))
     limits = {
         f"{axis}_{end}": float(page.input_value(f"#range-{axis}-{end}"))
         for axis in "xy"
@@ -271,11 +266,7 @@ def test_limits_typed_do_what_dragging_does(open_page, decay):
 def test_dragging_in_the_plane_selects_points_of_the_scatter(open_page, decay):
     opened = open_page(build_page(decay))
     page = opened.page
-    page.mouse.move(*opened.centre("#heat-canvas svg", 0.6, 0.1))
-    page.mouse.down()
-    page.mouse.move(*opened.centre("#heat-canvas svg", 0.99, 0.5), steps=4)
-    page.mouse.up()
-    opened.settle()
+    opened.drag("#heat-canvas svg", (0.6, 0.1), (0.99, 0.5))
     veiled = int(page.get_attribute("#phase-canvas .veil", "data-cells"))
     bright = page.locator("#scatter-canvas .dots path[opacity='1']").evaluate_all(
         "paths => paths.map((path) => Number(path.dataset.points))"
@@ -553,7 +544,7 @@ def test_constant_columns_and_no_values(open_page):
         opened.settle()
     opened.page.select_option("#metric", "train_loss")
     opened.settle()
-    assert opened.page.locator("#heat-canvas path.missing").get_attribute("d").count("M") == 4
+    assert opened.page.locator("#heat-canvas path.hatch").get_attribute("d").count("M") == 4
 
 
 def test_a_phone_scrolls_only_downwards(open_page, decay, constant):
@@ -671,6 +662,58 @@ def test_a_gain_of_traces_is_one_of_logarithms(open_page, make_table):
     assert opened.page.inner_text("#gain-title").startswith("Gain in ln ")
 
 
+def test_what_has_no_logarithm_is_not_called_missing(open_page, make_table):
+    table = make_table(8, 8, seed=3, missing=0.15)
+    trace = table.column("hessian_trace").values
+    below, gone = (trace <= 0), np.isnan(trace)
+    assert below.any()
+    assert gone.any()
+    opened = open_page(build_page(table))
+    page = opened.page
+    page.select_option("#metric", "hessian_trace")
+    opened.settle()
+    for fill, expected in (("below", below), ("hatch", gone)):
+        path = page.locator(f"#heat-canvas .cells path[data-fill='{fill}']")
+        assert path.get_attribute("d").count("M") == expected.sum()
+        assert path.get_attribute("fill") == f"url(#{fill})"
+    said = f"{gone.sum()} without a value · {below.sum()} not positive"
+    assert page.inner_text("#heat-sub").endswith(said)
+    assert "not positive: no logarithm" in page.inner_text("#heat-legend")
+    assert "logarithmic colours" in page.inner_text("#heat-legend")
+    row = int(np.flatnonzero(below)[0])
+    page.click(f"#table tr[data-row='{row}'] td:nth-child(2)")
+    opened.settle()
+    cell = page.locator("#cell tr[data-metric=hessian_trace] td").first
+    assert float(cell.get_attribute("data-value")) == trace[row]
+    assert cell.inner_text().startswith("−")
+    shown = page.locator(f"#table tr[data-row='{row}']").inner_text()
+    assert cell.inner_text().split(" ")[0] in shown
+    page.select_option("#metric", "cka")
+    opened.settle()
+    assert "not positive" not in page.inner_text("#heat-legend")
+
+
+def test_a_gain_of_what_has_no_logarithm_is_marked_so(open_page, make_table):
+    here, there = (make_table(seed=n, missing=0.1) for n in (0, 1))
+    opened = open_page(build_page(here, compare=there))
+    opened.page.select_option("#metric", "hessian_trace")
+    opened.settle()
+    a, b = (table.column("hessian_trace").values for table in (here, there))
+    both = np.isfinite(a) & np.isfinite(b)
+    expected = {"below": both & ((a <= 0) | (b <= 0)), "hatch": ~both}
+    for fill, cells in expected.items():
+        path = opened.page.locator(f"#gain-canvas .cells path[data-fill='{fill}']")
+        assert path.get_attribute("d").count("M") == cells.sum() > 0
+    assert "not positive: no logarithm" in opened.page.inner_text("#gain-legend")
+
+
+def test_claims_are_for_the_thresholds_that_the_page_opened_with(open_page, decay):
+    opened = open_page(build_page(decay))
+    assert "you have moved them" not in opened.page.inner_text("#claims-note")
+    opened.set_threshold("cka", 0.5)
+    assert "you have moved them" in opened.page.inner_text("#claims-note")
+
+
 def test_no_boundary_beside_an_undetermined_cell(open_page, make_table):
     table = make_table(wide=2, high=1, missing=0)
     cka = dataclasses.replace(table.column("cka"), values=np.array([0.5, np.nan]))
@@ -681,6 +724,6 @@ def test_no_boundary_beside_an_undetermined_cell(open_page, make_table):
         table.column("mode_connectivity"), values=np.array([-9.0, -9.0])
     )
     opened = open_page(build_page(dataclasses.replace(table, columns=known)))
-    assert opened.page.locator("#phase-canvas path.missing").count() == 1
+    assert opened.page.locator("#phase-canvas path.hatch").count() == 1
     drawn = opened.page.locator("#phase-canvas .boundaries path.over").first
     assert not drawn.get_attribute("d")

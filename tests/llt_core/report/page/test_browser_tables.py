@@ -1,6 +1,9 @@
 """Pages of real tables, made by the command line: imported ones, and the quickstart sweep."""
 
+import io
+import json
 import os
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 from llt_core.analysis import CellTable, PhaseRule, classify
+from llt_core.analysis.claims import Claim
 from llt_core.analysis.coefficients import spearman_of_pairs
 from llt_core.cli.main import main
 from llt_core.report.page import Details
@@ -31,11 +35,15 @@ PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
 
 @dataclass(frozen=True)
 class Real:
-    """A table (its curves apart, which are pictures), and the page ``llt report`` made of it."""
+    """A table (its curves apart, which are pictures), and what ``llt`` made of it.
+
+    That is the page of ``llt report``, and the claims of ``llt phases``.
+    """
 
     table: CellTable
     text: str
     swept: bool
+    claims: list[dict]
 
 
 @pytest.fixture(scope="module", params=TABLES)
@@ -53,7 +61,10 @@ def real(request, tmp_path_factory):
         llt("import", "table", path, "--name", name, "--store", folder / "store")
     llt("report", name, "--store", folder / "store", "-o", folder / "page.html", "--quiet")
     table, _ = split_curves(open_table(name, Store(folder / "store", create=False)), Details())
-    return Real(table, (folder / "page.html").read_text(encoding="utf-8"), swept)
+    with redirect_stdout(io.StringIO()) as said:
+        llt("phases", name, "--store", folder / "store", "--json")
+    claims = json.loads(said.getvalue())["claims"]
+    return Real(table, (folder / "page.html").read_text(encoding="utf-8"), swept, claims)
 
 
 def llt(*words):
@@ -142,14 +153,28 @@ def middle(table, name):
     return float(f"{np.log(found) if name == 'log_trace' else found:.3g}")
 
 
+def test_every_claim_that_llt_phases_checks_is_on_the_page(real, open_page):
+    page = open_page(real.text).page
+    items = page.locator("#claims li").all()
+    found = [
+        (
+            item.locator(".outcome").get_attribute("data-verdict"),
+            *item.locator("p").all_inner_texts(),
+        )
+        for item in items
+    ]
+    expected = [
+        (claim["verdict"], claim["statement"], Claim(**claim).evidence) for claim in real.claims
+    ]
+    assert found == expected
+    kinds = {claim["name"].partition(":")[0] for claim in real.claims}
+    assert {"matched_curvature", "hessian_jump", "double_descent"} < kinds
+
+
 def test_brushing_the_scatter_selects_cells_of_the_plane(real, open_page):
     opened = open_page(real.text)
     page = opened.page
-    page.mouse.move(*opened.centre("#scatter-canvas svg", 0.1, 0.02))
-    page.mouse.down()
-    page.mouse.move(*opened.centre("#scatter-canvas svg", 0.99, 0.55), steps=4)
-    page.mouse.up()
-    opened.settle()
+    opened.drag("#scatter-canvas svg", (0.1, 0.02), (0.99, 0.55))
     low, high, bottom, top = (
         float(page.input_value(f"#range-{axis}-{end}")) for axis in "xy" for end in ("from", "to")
     )
