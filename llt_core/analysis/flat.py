@@ -91,7 +91,8 @@ def _axis(flat: Flat, heading: str, one: Meaning) -> Axis:
                 expected=wrong[text],
                 next_step=""
                 if text.lower() in MISSING
-                else f"if it is not {one.name}: --map {heading}=own.{heading}:axis",
+                else f"llt import table FILE --map {heading}=own.{heading}:axis, if it is no "
+                f"{one.name}",
             )
     numeric = [_is_number(text) for text in texts]
     if not any(numeric):

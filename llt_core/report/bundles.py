@@ -23,7 +23,7 @@ MOST_NAMES = 14
 ALIKE = 4
 """Panels share their horizontal axis up to this ratio of the widest to the narrowest one."""
 DECADES = 8
-"""A logarithmic axis shows this many powers of ten below its highest value."""
+"""A logarithmic axis shows this many powers of ten below the highest value of each panel."""
 
 
 def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> Figure:
@@ -66,7 +66,7 @@ def bundle_figure(source: Source, bundle: Bundle, across: Ruler, up: Ruler) -> F
         for axes in made.panels[len(drawn) :]:
             axes.remove()
         if bundle.y_log:
-            _set_log(made.panels[0], lines)
+            _set_log(made.panels[0], panels)
         _add_key(made.figure, made.panels[: len(drawn)], across, colours, columns)
     return made.figure
 
@@ -93,12 +93,14 @@ def _draw(axes: Axes, strands: list[Strand], colours: list[tuple[float, ...]]) -
     axes.autoscale_view()
 
 
-def _set_log(axes: Axes, strands: list[Strand]) -> None:
-    held = np.concatenate([s.y[np.isfinite(s.y) & (s.y > 0)] for s in strands])
+def _set_log(axes: Axes, panels: Sequence[Sequence[Strand]]) -> None:
+    """Make the vertical axis, which all panels share, logarithmic."""
     axes.set_yscale("log", nonpositive="mask")
-    if held.size:
-        high = float(held.max())
-        axes.set_ylim(max(float(held.min()), high / 10**DECADES) / 1.3, high * 1.3)
+    whole = (np.concatenate([s.y for s in own]) for own in panels if own)
+    held = [y for found in whole if (y := found[np.isfinite(found) & (found > 0)]).size]
+    if held:
+        low = min(max(float(y.min()), float(y.max()) / 10**DECADES) for y in held)
+        axes.set_ylim(low / 1.3, max(float(y.max()) for y in held) * 1.3)
 
 
 def _colours(count: int) -> ListedColormap:

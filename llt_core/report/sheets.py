@@ -83,8 +83,9 @@ def sheet(
         layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.03)
         figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
-        sides = {f"share{side}": side in shared for side in "xy"}
-        grid = figure.subplots(rows, columns, squeeze=False, **sides)
+        grid = figure.subplots(
+            rows, columns, squeeze=False, sharex="x" in shared, sharey="y" in shared
+        )
         made = Sheet(figure, list(grid.ravel()))
         yield made
         figure.suptitle("\n".join((heading[0], *below)), fontsize=8.5, linespacing=1.35)

@@ -246,6 +246,8 @@ def test_each_field_that_a_folder_can_state(tmp_path):
         ("different_knobs_subset_10/bs_32/cosine/ResNet18_w4", "cosine"),
         ("different_knobs_subset_10/bs_32/lr_decay/ViT_w4", "ViT_w4"),
         ("different_knobs_subset_10/bs_32/lr_decay/ResNet18", "no width"),
+        ("different_knobs_subset_10/bs_32/lr_decay/ResNet18_w0", "architecture.width 0, which"),
+        ("different_knobs_subset_10/bs_0/lr_decay/ResNet18_w4", "a whole number from 1 on"),
     ],
 )
 def test_a_folder_that_is_not_understood_is_named_and_the_rest_is_read(tmp_path, cell, part):

@@ -119,6 +119,17 @@ def test_panels_of_very_different_ranges_have_their_own(reach, shared):
         assert shared or high - low < 1.2 * np.ptp(line.x)
 
 
+def test_a_logarithmic_axis_cuts_off_no_more_than_it_would_of_one_panel():
+    axes = (Axis("architecture.width", (2, 2)), Axis("train.batch_size", (16, 64)))
+    heights = np.array([1.0, 1e-7, 1e-20])
+    lines = tuple(Strand(row, np.arange(3.0), heights * most) for row, most in enumerate((1, 1e-4)))
+    bundle = Bundle("spectra", lines, "eigenvalue", "density", "model", y_log=True)
+    plane = Plane.of(CellTable("t", axes, {}), "width", "batch_size")
+    figure = bundle_figure(Source(CellTable("t", axes, {})), bundle, plane.x, plane.y)
+    low, high = figure.axes[0].get_ylim()
+    assert 1e-4 * 1e-9 < low < 1e-4 * 1e-8 < 1 < high
+
+
 def curves(*names):
     axes = (Axis("width", (2, 4)),)
     values = {f"{name}_t{t}": np.array([number, number + 1.0]) for number, name in enumerate(names)

@@ -168,6 +168,43 @@ def test_files_that_are_no_tables(tmp_path, text, what):
     assert str(path) in caught.value.where
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("architecture.width", -1, "a number above 0"),
+        ("train.batch_size", 0, "a whole number from 1 on"),
+        ("perturbation.label_noise.fraction", 1.5, "a number from 0 to 1"),
+        ("batch_size", 2.5, "a whole number from 1 on"),
+    ],
+)
+def test_an_impossible_setting_of_a_long_table_is_refused(tmp_path, form, field, value, expected):
+    rows = [
+        {field: setting, "own.shift": -1, "seeds": "0", "name": "cka", "value": 0.5}
+        for setting in (1, None, 1, value)
+    ]
+    path = tmp_path / f"long.{form}"
+    write_table(rows, path, form)
+    with pytest.raises(RequestError, match=f"{value} is no ") as caught:
+        open_table(str(path))
+    place = "line 5" if form == "csv" else "row 4"  # the first line has the headings
+    assert caught.value.where == f"{path}, {place}, column {field}"
+    assert caught.value.expected.startswith(expected)
+    write_table(rows[:3], path, form)
+    assert len(open_table(str(path))) >= 1
+
+
+def test_a_setting_that_is_no_number_is_refused_and_an_empty_one_is_not(tmp_path):
+    path = tmp_path / "long.csv"
+    text = "architecture.width,seeds,name,value\n1,0,cka,0.5\n2,0,cka,nan\n,0,cka,0.5\n"
+    path.write_text(text)
+    assert open_table(str(path)).axes[0].values == (1, 2)
+    path.write_text(text + "NaN,0,cka,0.5\n")
+    with pytest.raises(RequestError, match="nan is no architecture") as caught:
+        open_table(str(path))
+    assert "line 5, column architecture.width" in caught.value.where
+
+
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_semicolons_and_tabs_separate_columns_too(tmp_path, mark):
     path = tmp_path / "t.csv"
