@@ -11,6 +11,9 @@ _ROWS = 16
 _COLUMNS = 65_536
 """Coordinates that are turned into float64 at a time where the storage is float32."""
 
+NOTHING_NEW = 1e-10
+"""A vector this small after projection, relative to before, adds no direction."""
+
 _DOUBLE_UP_TO = 1_048_576
 """Largest P whose vectors are kept in float64."""
 

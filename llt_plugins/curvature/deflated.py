@@ -88,9 +88,9 @@ def deflate(krylov: Krylov, steps: int, report: Report = ignore) -> Deflation:
     return Deflation(krylov, krylov.reach(steps, report))
 
 
-def default_steps(max_products: int, block_size: int = 1) -> int:
+def default_steps(max_products: int) -> int:
     """Return how many Lanczos steps to spend of ``max_products``: 15, at most half."""
-    return max(1, min(15, max_products // 2 // block_size))
+    return max(1, min(15, max_products // 2))
 
 
 def trace(

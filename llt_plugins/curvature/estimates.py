@@ -31,7 +31,8 @@ class TraceEstimate:
     value
         The estimate; NaN when ``stopped`` is ``"not_finite"``.
     standard_error
-        One standard deviation of ``value``; 0.0 when it is exact.
+        One standard deviation of ``value``; 0.0 when it is exact, NaN where a few samples
+        that are all alike say nothing about it.
     n
         Number of probe vectors averaged.
     stopped
@@ -77,8 +78,11 @@ def not_finite(samples: _Array, products: int) -> TraceEstimate:
     return TraceEstimate(nothing, nothing, len(samples), "not_finite", samples, nothing, products)
 
 
-def spread(increments: Sequence[float]) -> tuple[float, float]:
+def spread(halves: Sequence[float]) -> tuple[float, float]:
     """Return the variance of one sample ``vᵀBv`` and its degrees of freedom.
+
+    ``halves`` are numbers whose expectation is half that variance. For Gaussian v they are the
+    ``‖Bv‖²``, since Var(vᵀBv) = 2‖B‖²_F.
 
     For independent signs v the vector ``d = v ∘ Bv`` has mean diag B, and its entries sum to
     the sample. Var(vᵀBv) = 2 Σᵢ Σⱼ≠ᵢ B²ᵢⱼ (Hutchinson 1990), while Var(dᵢ) = Σⱼ≠ᵢ B²ᵢⱼ
@@ -87,17 +91,18 @@ def spread(increments: Sequence[float]) -> tuple[float, float]:
     and is far less noisy: at 4 probes it is what 100 samples would tell for a spectrum that
     is spread out, and no worse than the samples themselves for rank one.
 
-    The degrees of freedom are Satterthwaite's (1946), ``2 (n − 1)`` over the squared
-    coefficient of variation of the increments. One pseudo-observation of the worst case,
-    rank one, keeps few increments that happen to be alike from promising too much.
+    The degrees of freedom are Satterthwaite's (1946), two for each number over their squared
+    coefficient of variation. One pseudo-observation of the worst case, rank one, keeps a few
+    numbers that happen to be alike from promising too much.
 
     Parameters
     ----------
-    increments
-        The n − 1 ≥ 1 increments of Welford's sum of squares of d over its entries, each with
-        expectation Σ Var(dᵢ); see :class:`~llt_plugins.curvature.probes.Probes`.
+    halves
+        At least one. For signs the n − 1 increments of Welford's sum of squares of d over its
+        entries, each with expectation Σ Var(dᵢ): see
+        :class:`~llt_plugins.curvature.probes.Probes`.
     """
-    values = np.asarray(increments, dtype=np.float64)
+    values = np.asarray(halves, dtype=np.float64)
     mean = float(values.mean())
     if mean <= 0:
         return 0.0, float(len(values))

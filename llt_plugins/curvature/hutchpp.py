@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from llt_plugins.curvature.basis import Basis
+from llt_plugins.curvature.basis import NOTHING_NEW, Basis
 from llt_plugins.curvature.estimates import (
     TraceEstimate,
     exact_trace,
@@ -14,9 +14,6 @@ from llt_plugins.curvature.estimates import (
 )
 from llt_plugins.curvature.probes import Probes, average, rademacher
 from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
-
-_NOTHING_NEW = 1e-10
-"""A sketch vector this small after projection, relative to before, adds no direction."""
 
 
 def trace(
@@ -97,5 +94,5 @@ def _append(basis: Basis, vector: torch.Tensor) -> None:
     """Add the direction that ``vector`` has outside ``basis``, if there is any."""
     new = basis.project_out(basis.project_out(vector))
     norm = float(new.norm())
-    if norm > _NOTHING_NEW * float(vector.norm()):
+    if norm > NOTHING_NEW * float(vector.norm()):
         basis.append(new / norm)

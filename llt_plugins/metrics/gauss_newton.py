@@ -28,6 +28,7 @@ class GaussNewtonTrace(OperatorTrace):
     """
 
     summary = "Trace of the Gauss-Newton matrix (Fisher information) of the mean loss"
+    version = 2
     matrix = "gauss_newton"
     returns = (
         Quantity(
@@ -43,7 +44,5 @@ class GaussNewtonTrace(OperatorTrace):
         if (nothing := self.without_parameters(context)) is not None:
             return nothing
         estimate = self.estimate(context)
-        exact = estimate.stopped == "exact"
-        method = "sum of the diagonal" if exact else self.estimator
         facts = self.shared(context, self.matrix).facts()
-        return [self.trace_result(context, estimate, estimator=method, **facts)]
+        return [self.trace_result(context, estimate, **facts)]

@@ -41,8 +41,8 @@ class HessianTrace(OperatorTrace):
     Student's t for ``degrees_of_freedom`` it covers as often as it says from 8 products on.
     What another choice of samples would give is not part of it. ``status`` is ``ok`` when
     the tolerance was reached, ``limit`` when the products ran out first; a trace near zero
-    always ends so. Two models of a cell are probed with the same vectors, which makes their
-    difference more certain than the two errors say.
+    always ends so. ``deflated`` probes all models of a cell with the same vectors, which makes
+    their difference more certain than the two errors say.
 
     **Arrays.** ``samples``: one unbiased estimate for each probe vector.
 
@@ -57,7 +57,7 @@ class HessianTrace(OperatorTrace):
     """
 
     summary = "Trace of the Hessian of the mean loss (deflated Hutchinson), with its error"
-    version = 2
+    version = 3
     matrix = "hessian"
     returns = (
         Quantity(
@@ -80,7 +80,6 @@ class HessianTrace(OperatorTrace):
             return nothing
         if self.backend == "llt":
             estimate = self.estimate(context)
-            method = self.estimator if estimate.stopped != "exact" else "sum of the diagonal"
             facts = self.shared(context).facts()
         else:
             from llt_plugins.curvature import pyhessian_adapter
@@ -91,8 +90,8 @@ class HessianTrace(OperatorTrace):
                 tolerance=self.tolerance,
                 max_vectors=self.max_vectors,
             )
-            method, facts = "hutchinson", {"backend": "pyhessian"}
-        return [self.trace_result(context, estimate, estimator=method, **facts)]
+            facts = {"backend": "pyhessian", "estimator": "hutchinson"}
+        return [self.trace_result(context, estimate, **facts)]
 
 
 class HessianTopEigenvalue(SecondOrder):

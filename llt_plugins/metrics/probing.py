@@ -77,9 +77,9 @@ class Probing(SecondOrder):
         return self.result(
             context,
             estimate.value,
-            estimate.standard_error,
+            None if math.isnan(estimate.standard_error) else estimate.standard_error,
             estimate.stopped,
-            n=estimate.n,
+            n=estimate.products if exact else estimate.n,
             counted="products" if exact else "vectors",
             details={
                 "tolerance": self.tolerance,

@@ -39,11 +39,12 @@ class OperatorTrace(Probing):
         if self.estimator == "deflated":
             return self._deflated(context, shared)
         limits = self.limits(context)
+        generator = context.generator()
         if self.estimator == "hutchinson":
             limits["max_vectors"] = limits.pop("max_products")
-            return hutchinson.trace(shared.operator, context.generator(), **limits)
+            return hutchinson.trace(shared.operator, generator, **limits)
         method = hutchpp.trace if self.estimator == "hutch++" else xtrace.trace
-        return method(shared.operator, context.generator(), **limits)
+        return method(shared.operator, generator, **limits)
 
     def _deflated(self, context: MeasureContext, shared: Shared) -> TraceEstimate:
         from llt_plugins.curvature.deflated import trace_of_rest
@@ -57,6 +58,9 @@ class OperatorTrace(Probing):
         self, context: MeasureContext, estimate: TraceEstimate, **details: Any
     ) -> Measurement:
         """Return the measurement that ``estimate`` amounts to."""
+        # An estimator may find the whole range with fewer products; it keeps its name.
+        visited = estimate.stopped == "exact" and estimate.n == estimate.products
+        details = {"estimator": "sum of the diagonal" if visited else self.estimator} | details
         drawn = Figure(
             kind="histogram",
             title=f"{self.returns[0].name}: one estimate for each probe vector",
