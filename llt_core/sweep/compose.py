@@ -81,11 +81,6 @@ class Composition:
         """The architecture itself."""
         return cast(Architecture, self.architecture.component)
 
-    @property
-    def the_perturbations(self) -> tuple[Perturbation, ...]:
-        """The perturbations themselves, in order."""
-        return tuple(cast(Perturbation, part.component) for part in self.perturbations)
-
     def training(self) -> dict[str, Any]:
         """Return every setting of the recipe, for records and tables; shared by all cells."""
         return self._training
@@ -228,11 +223,10 @@ def _check_recipe(recipe: TrainingRecipe, task: Part, description: TaskDescripti
 def _check_stage(part: Part) -> None:
     stage = getattr(part.component, "stage", None)
     if stage not in get_args(Stage):
-        raise BrokenPluginError(
-            f"{part.name} is broken: it names no stage, so there is no time at which it acts",
-            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        raise _broken(
+            part,
+            "it names no stage, so there is no time at which it acts",
             expected="a subclass of DataPerturbation, TrainingPerturbation or WeightPerturbation",
-            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
         )
 
 
@@ -255,12 +249,20 @@ def _ask(part: Part, question: Callable[[], Answer]) -> Answer:
     try:
         return question()
     except Exception as error:
-        raise BrokenPluginError(
-            f"{part.name} is broken: {type(error).__name__}: {error}",
-            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        raise _broken(
+            part,
+            f"{type(error).__name__}: {error}",
             expected="describe() and refuses() to answer without raising",
-            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
         ) from error
+
+
+def _broken(part: Part, why: str, expected: str) -> BrokenPluginError:
+    return BrokenPluginError(
+        f"{part.name} is broken: {why}",
+        where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        expected=expected,
+        next_step=f"report it to the authors of {part.name.partition('/')[0]}",
+    )
 
 
 def _misfit(part: Part, other: Part, reason: str) -> RequestError:
