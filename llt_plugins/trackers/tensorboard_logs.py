@@ -42,7 +42,8 @@ class TensorBoardLogs(Tracker):
         """Make the folder, if there is anything to write."""
         self._folder = None
         if any(summary["todo"].values()):
-            importlib.import_module("tensorboard.summary.writer.record_writer")  # or is it missing?
+            for module in ("tensorboard", "tensorboard.summary.writer.record_writer"):
+                importlib.import_module(module)  # or say now what is missing
             folder = Path(self.to) / (summary["name"] or "llt")
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder.absolute()
