@@ -15,7 +15,7 @@ from unittest import SkipTest
 from llt_core.interfaces import Tracker
 from llt_core.testing.checks import State, assert_unchanged, empty_folder, random_state
 from llt_core.testing.component import ComponentConformance
-from llt_core.testing.requests import Heard, request
+from llt_core.testing.requests import Heard, answered, request
 
 MARK = "llt_impl"
 
@@ -67,7 +67,7 @@ class TrackerConformance(ComponentConformance):
     def test_does_nothing_where_nothing_is_computed(self) -> None:
         """A request that the store answers leaves no trace and needs no library."""
         with empty_folder() as folder:
-            self._hear(request(todo=False))
+            self._hear(answered())
             left = sorted(path.name for path in folder.iterdir())
             assert not left, f"{self.who} makes {', '.join(left)} though nothing was computed"
 
