@@ -103,7 +103,14 @@ class Composer:
         self._fit: set[tuple[int, ...]] = set()
 
     def compose(self, spec: RunSpec) -> Composition:
-        """Resolve and validate every name of ``spec``; see :func:`compose`."""
+        """Resolve and validate every name of ``spec``.
+
+        Raises
+        ------
+        LltError
+            A name is unknown or clashes, a parameter is wrong, or two parts do not fit: in
+            each case before any work, with a sentence that says why.
+        """
         task = self._part("task", spec.task)
         composition = Composition(
             task=task,
@@ -143,18 +150,6 @@ class Composer:
             entry = self._catalogue.resolve("task", spec.task.name).entry
             self._recipes[key] = resolve_recipe(spec.train, default=entry.recipe or "standard")
         return self._recipes[key]
-
-
-def compose(spec: RunSpec, catalogue: Catalogue) -> Composition:
-    """Resolve and validate every name of ``spec``.
-
-    Raises
-    ------
-    LltError
-        A name is unknown or clashes, a parameter is wrong, or two parts do not fit: in
-        each case before any work, with a sentence that says why.
-    """
-    return Composer(catalogue).compose(spec)
 
 
 def default_architecture(task: Named, catalogue: Catalogue) -> Named | None:
