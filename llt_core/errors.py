@@ -29,16 +29,14 @@ class LltError(Exception):
         self.next_step = next_step
         super().__init__(what)
 
+    @property
+    def hints(self) -> dict[str, str]:
+        """What is known beyond *what* is wrong, each by the word that begins its line."""
+        known = {"where": self.where, "expected": self.expected, "next": self.next_step}
+        return {label: text for label, text in known.items() if text}
+
     def __str__(self) -> str:
-        parts = [self.what]
-        for label, text in (
-            ("where", self.where),
-            ("expected", self.expected),
-            ("next", self.next_step),
-        ):
-            if text:
-                parts.append(f"  {label}: {text}")
-        return "\n".join(parts)
+        return "\n".join([self.what, *(f"  {label}: {text}" for label, text in self.hints.items())])
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.where, self.expected, self.next_step))

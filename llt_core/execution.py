@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,9 +17,9 @@ from llt_core.spec.sweep_file import DEFAULT_EXECUTOR
 from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
 from llt_core.store.sweeps import SweepRecord, remember, sweep_rows
-from llt_core.sweep import CellResult, Engine, Listener, Plan, Policy, make_plan
+from llt_core.sweep import CellResult, Engine, Listener, Policy, make_plan
 from llt_core.sweep.adaptive import Adaptive
-from llt_core.sweep.reads import remembered
+from llt_core.sweep.remembering import shrunk, sweep_record
 from llt_core.sweep.summary import Mean, summarise
 
 if TYPE_CHECKING:
@@ -130,12 +129,8 @@ def execute(
     policy = policy or Policy()
     if adaptive is not None:
         adaptive.check(plan)
-    if policy.detach and not where.outlives_driver:
-        raise RequestError(
-            f"jobs of the executor {chosen.name} end with this process",
-            expected="an executor whose jobs go on without it, such as slurm",
-            next_step="leave --detach out, or --executor slurm",
-        )
+    if policy.detach:
+        _check_outlives(chosen.name, where)
     wanted = None if track is None else {named.name: named.parameters for named in track}
     observers = Observers(catalogue, wanted)
     engine = Engine(
@@ -152,18 +147,17 @@ def execute(
         patient=isinstance(spec, SweepSpec),
         listener=listener or Listener(),
     )
-    asked = _sweep_record(spec, plan, chosen, command) if isinstance(spec, SweepSpec) else None
-    if asked is not None and asked.name:
-        shrunk = _shrunk(remember(engine.store, asked), asked)
-        if shrunk:
-            engine.listener.noted(shrunk)
+    asked = None
+    if isinstance(spec, SweepSpec):
+        asked = sweep_record(spec, plan, chosen, command)
+        _remember(engine, asked)
     if adaptive is None:
         results = tuple(engine.run(plan))
     else:
         results = tuple(adaptive.run(engine, plan, lambda: make_executor(chosen, catalogue)))
-    if asked is not None:
-        return SweepResult(results, store, tuple(observers.errors), sweep=asked)
-    return RunResult(results, store, tuple(observers.errors))
+    if asked is None:
+        return RunResult(results, store, tuple(observers.errors))
+    return SweepResult(results, store, tuple(observers.errors), sweep=asked)
 
 
 def make_executor(chosen: Named, catalogue: Catalogue) -> Executor:
@@ -189,27 +183,16 @@ def choose_executor(
     return Named(name=name, parameters=parameters)
 
 
-def _shrunk(old: SweepRecord | None, new: SweepRecord) -> str:
-    """Say how much of what was remembered by this name no longer is; empty if nothing is lost."""
-    cells = {*new.models, *new.measures}
-    if old is None or cells.issuperset((*old.models, *old.measures)):
-        return ""
-    kept = sum(cells.issuperset((*p.models, *p.measures)) for p in old.points)
-    return (
-        f"the store now remembers {new.name} with {kept} of its former {len(old.points)} points "
-        "as they were; nothing computed is lost, and --name keeps both"
-    )
+def _check_outlives(name: str, executor: Executor) -> None:
+    if not executor.outlives_driver:
+        raise RequestError(
+            f"jobs of the executor {name} end with this process",
+            expected="an executor whose jobs go on without it, such as slurm",
+            next_step="leave --detach out, or --executor slurm",
+        )
 
 
-def _sweep_record(spec: SweepSpec, plan: Plan, chosen: Named, command: str) -> SweepRecord:
-    return SweepRecord(
-        name=spec.name,
-        title=spec.title,
-        planned=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
-        fields=spec.fields,
-        kinds=spec.kinds,
-        spec=spec.model_dump(mode="json", exclude_defaults=True),
-        executor=chosen.model_dump(mode="json"),
-        points=tuple(remembered(plan, point) for point in plan.points),
-    )
+def _remember(engine: Engine, asked: SweepRecord) -> None:
+    """Remember a sweep that has a name, and say what is forgotten for it."""
+    if asked.name and (lost := shrunk(remember(engine.store, asked), asked)):
+        engine.listener.noted(lost)

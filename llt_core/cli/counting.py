@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines when the output is not a terminal."""
 
 
-class Counting:
-    """A context that yields a function to be told how many are done, and of how many."""
+class Told(Protocol):
+    """Hears how many are done, and of how many if that is known."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._last = time.monotonic()
+    def __call__(self, done: int, of: int | None = None, /) -> None:
+        """Draw it, if it is time to."""
 
-    def __enter__(self) -> Callable[[int, int], None]:
-        """Start drawing."""
-        if not sys.stderr.isatty():
-            self._progress = None
-            return self._line
+
+@contextmanager
+def counting(what: str, *, quiet: bool = False) -> Iterator[Told]:
+    """Give what to tell how many are done.
+
+    Parameters
+    ----------
+    what
+        What is counted, with what is done to it: "cells read".
+    """
+    if quiet:
+        yield _ignore
+    elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import Progress
 
-        progress = self._progress = Progress(console=Console(stderr=True), transient=True)
-        progress.start()
-        task = progress.add_task(self._what, total=None)
-        return lambda done, of: progress.update(task, completed=done, total=of)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, of=None, /: progress.update(task, completed=done, total=of)
+    else:
+        yield _lines(what)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the terminal clean."""
-        if self._progress is not None:
-            self._progress.stop()
 
-    def _line(self, done: int, of: int) -> None:
-        if time.monotonic() - self._last >= PLAIN_EVERY:
-            self._last = time.monotonic()
-            print(f"{done} of {of} {self._what}", file=sys.stderr, flush=True)
+def _ignore(done: int, of: int | None = None, /) -> None:
+    """Say nothing."""
+
+
+def _lines(what: str) -> Told:
+    last = time.monotonic()
+
+    def line(done: int, of: int | None = None, /) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PLAIN_EVERY:
+            last = time.monotonic()
+            share = f"{done:,}" if of is None else f"{done:,} of {of:,}"
+            print(f"{share} {what}", file=sys.stderr, flush=True)
+
+    return line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ import rich_click as click
 
 from llt_core.locations import data_root, store_root
 from llt_core.plugins import Catalogue
-from llt_core.plugins.finder import SWITCH
+from llt_core.plugins.finder import SWITCH, installed_version
 from llt_core.plugins.probe import probe
 from llt_core.version import __version__
 
@@ -48,7 +47,7 @@ def examine() -> dict[str, Any]:
     problems = [f"package {p.name} {p.version}: {p.error}" for p in catalogue.broken]
     problems += [f"{name}: {error}" for name, error in probed["loads"].items() if error]
     problems += [f"hooks of {name}: {error}" for name, error in probed["hooks"].items() if error]
-    versions = {name: _version(name) for name in LIBRARIES}
+    versions = {name: installed_version(name) or "" for name in LIBRARIES}
     problems += [f"{name} is not installed" for name, version in versions.items() if not version]
     if catalogue.settings_error is not None:
         problems.append(str(catalogue.settings_error))
@@ -73,13 +72,6 @@ def examine() -> dict[str, Any]:
         "settings": str(catalogue.settings.path or ""),
         "problems": problems,
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _print(report: dict[str, Any]) -> None:

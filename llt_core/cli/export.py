@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, cast
 
 import rich_click as click
 
@@ -12,7 +11,7 @@ from llt_core.cli.options import store_option, sweep_option
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
-from llt_core.store.export import FORMATS, rows, to_pandas, write_table
+from llt_core.store.export import FORMATS, Form, form_of, rows, to_pandas, write_table
 from llt_core.store.index import records
 from llt_core.store.sweeps import recall, sweep_rows
 
@@ -22,7 +21,7 @@ from llt_core.store.sweeps import recall, sweep_rows
 @store_option
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by the file's ending")
 @click.option("-o", "--output", metavar="FILE", help="Where to write; CSV goes to the screen else")
-def command(sweep: str | None, store: str | None, form: str | None, output: str | None) -> int:
+def command(sweep: str | None, store: str | None, form: Form | None, output: str | None) -> int:
     """Write one row per measurement, with every field of its composition as a column.
 
     Defaults are spelt out, so the table stands alone. Of a sweep the varied fields come
@@ -43,13 +42,6 @@ def command(sweep: str | None, store: str | None, form: str | None, output: str 
         to_pandas(table).to_csv(sys.stdout, index=False)
         return 0
     path = Path(output)
-    chosen = form or path.suffix.lstrip(".").lower()
-    if chosen not in FORMATS:
-        raise RequestError(
-            f"the ending of {output!r} names no format",
-            expected=f"one of {', '.join(FORMATS)}",
-            next_step="--format csv",
-        )
-    write_table(table, path, cast(Literal["csv", "parquet"], chosen))
+    write_table(table, path, form or form_of(path, next_step="--format csv"))
     print(f"{len(table)} rows written to {path}", file=sys.stderr)
     return 0

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from llt_core.analysis.reference import Imported
 
 MOST_PROBLEMS = 20
-PLAIN_EVERY = 5.0
-"""Seconds between two lines of progress when the output is not a terminal."""
 
 
 @click.group("import")
@@ -77,6 +72,7 @@ def reference(
       llt import reference checkpoint/ --name ours --json
     """
     from llt_core.analysis.reference import read_reference
+    from llt_core.cli.counting import counting
     from llt_core.store import Store
     from llt_core.store.export import form_of, write_table
     from llt_core.store.tables import keep_table, table_file_name, table_names
@@ -84,7 +80,7 @@ def reference(
     source = Path(path).expanduser()
     called = table_file_name(table_name, source)
     form = form_of(Path(output)) if output else None
-    with _progress(quiet) as progress:
+    with counting("files read", quiet=quiet) as progress:
         imported = read_reference(source, progress=progress)
     opened = Store(store_root(store))
     replaced = called in table_names(opened)
@@ -149,25 +145,6 @@ def list_tables(store: str | None, as_json: bool) -> int:
     columns = ("name", "cells", "axes", "origin")
     console.print(fitted(console, columns, rows, spare=("axes",), right=("cells",)))
     return 0
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Give what to call with the number of files read so far."""
-    from rich.console import Console
-
-    if sys.stderr.isatty() and not quiet:
-        with Console(stderr=True).status("reading") as status:
-            yield lambda count: status.update(f"reading: {count:,} files")
-        return
-    last = [time.monotonic()]
-
-    def plain(count: int) -> None:
-        if not quiet and time.monotonic() - last[0] >= PLAIN_EVERY:
-            last[0] = time.monotonic()
-            print(f"reading: {count:,} files", file=sys.stderr, flush=True)
-
-    yield plain
 
 
 def _facts(imported: Imported) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from llt_core.plugins import Catalogue, Entry
 from llt_core.plugins.manifest import KINDS
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command("list-plugins")
@@ -90,9 +93,30 @@ def _print_table(
     from rich.console import Console
     from rich.markup import escape
 
+    console = Console()
+    console.print(_table(rows, verbose, one_kind))
+    for row in rows:
+        if verbose and not _tells_all(row):
+            text = f"{row['package']}/{row['name']}: {row['loads']}"
+            console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
+    for package in catalogue.broken:
+        text = f"{package.name} {package.version}: {package.error.splitlines()[0]}"
+        console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
+    if catalogue.settings_error is not None:
+        console.print(f"[red]llt.toml[/] {escape(str(catalogue.settings_error))}", soft_wrap=True)
+    if any(row["state"] == "clash" for row in rows):
+        console.print(
+            r"[yellow]clash[/]: write package/name, or settle it in llt.toml: "
+            r'\[prefer] name = "package"',
+            soft_wrap=True,
+        )
+
+
+def _table(rows: list[dict[str, Any]], verbose: bool, one_kind: bool) -> Table:
+    from rich.markup import escape
+
     from llt_core.cli.layout import edgeless
 
-    console = Console()
     columns = ["name", "kind", "package", "summary"]
     if verbose:
         columns = ["name", "kind", "package", "version", "target", "loads"]
@@ -109,22 +133,7 @@ def _print_table(
         if row["state"] != "ok":
             cells[0] += escape(f" [{row['state']}]")
         table.add_row(*cells, style=style)
-    console.print(table)
-    for row in rows:
-        if verbose and not _tells_all(row):
-            text = f"{row['package']}/{row['name']}: {row['loads']}"
-            console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
-    for package in catalogue.broken:
-        text = f"{package.name} {package.version}: {package.error.splitlines()[0]}"
-        console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
-    if catalogue.settings_error is not None:
-        console.print(f"[red]llt.toml[/] {escape(str(catalogue.settings_error))}", soft_wrap=True)
-    if any(row["state"] == "clash" for row in rows):
-        console.print(
-            r"[yellow]clash[/]: write package/name, or settle it in llt.toml: "
-            r'\[prefer] name = "package"',
-            soft_wrap=True,
-        )
+    return table
 
 
 def _tells_all(row: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from llt_core.report import find_digest
 from llt_core.spec import TrainCell
 from llt_core.spec.naming import work_name
 from llt_core.store import Failure, Store
-from llt_core.store.logs import log_file, read_log
+from llt_core.store.logs import last_lines, log_file, read_log
 from llt_core.store.states import running
 from llt_core.store.sweeps import failures, recall
 
@@ -86,8 +86,7 @@ def command(
 def _show(store: Store, digest: str, tail: int | None, follow: bool) -> None:
     whole = read_log(store, digest)
     place = len(whole.encode("utf-8"))
-    lines = whole.splitlines(keepends=True)
-    text = whole if tail is None else "".join(lines[max(0, len(lines) - tail) :])
+    text = last_lines(whole, tail)
     sys.stdout.write(text)
     if text and not text.endswith("\n"):
         sys.stdout.write("\n")

@@ -111,13 +111,8 @@ def print_error(error: LltError) -> None:
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"[bold red]error:[/] {escape(error.what)}")
-    for label, text in (
-        ("where", error.where),
-        ("expected", error.expected),
-        ("next", error.next_step),
-    ):
-        if text:
-            console.print(f"  [dim]{label}:[/] {escape(text)}")
+    for label, text in error.hints.items():
+        console.print(f"  [dim]{label}:[/] {escape(text)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from llt_core.errors import RequestError
 from llt_core.locations import DATA_VARIABLE, STORE_VARIABLE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llt_core.spec import Named
+    from llt_core.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +26,32 @@ def store_option(command: Command) -> Command:
         metavar="DIR",
         help=f"Folder of finished cells  [dim](${STORE_VARIABLE}, else ./llt-store)[/]",
     )(command)
+
+
+def store_if_there(given: str | None) -> Store | None:
+    """Open the store a user names, or else the usual one; None if that is not there yet.
+
+    Raises
+    ------
+    StoreError
+        There is no store where one is named, or something else.
+    """
+    from llt_core.locations import store_root
+    from llt_core.store import Store
+
+    if given is not None:
+        return Store(store_root(given), create=False)
+    return Store.existing(store_root())
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Refuse to write over a file that is there, unless by force."""
+    if path.exists() and not force:
+        raise RequestError(
+            f"{path} is there already",
+            expected="a name that is free, or --force to replace the file",
+            next_step="the same command with --force",
+        )
 
 
 def data_option(command: Command) -> Command:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.cli.options import json_option, store_option
+from llt_core.cli.options import json_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 
 if TYPE_CHECKING:
     from llt_core.analysis import CellTable, PhaseRule
+    from llt_core.analysis.fitting import Fit
+    from llt_core.analysis.phases import Verdicts
     from llt_core.store import Store
 
 
@@ -63,13 +65,11 @@ def command(
       llt phases quickstart --json
     """
     from llt_core.analysis import PhaseRule
-    from llt_core.store import Store
     from llt_core.store.tables import open_table
 
     if fit and rule is not None:
         raise RequestError("--fit with thresholds of your own", expected="one of them")
-    root = store_root(store)
-    opened = Store(root, create=False) if root.is_dir() else None
+    opened = store_if_there(store)
     source = _only(opened) if source is None else source
     table = open_table(source, opened)
     if not len(table):
@@ -111,41 +111,14 @@ def _only(store: Store | None) -> str:
 
 def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) -> dict[str, Any]:
     """Return everything the command has to say, for machines."""
-    from llt_core.analysis import PHASES, classify
+    from llt_core.analysis import classify
     from llt_core.analysis.claims import check_claims
-    from llt_core.analysis.confidence import phase_probabilities
     from llt_core.analysis.descent import peaks
-    from llt_core.analysis.intervals import mean_interval
     from llt_core.analysis.statistics import converged, correlate
 
-    fitted = None
-    if fit:
-        from rich.console import Console
-
-        from llt_core.analysis.fitting import fit_rule
-
-        # Over a second for ten thousand cells; shown on a terminal alone.
-        with Console(stderr=True).status(f"Fitting thresholds to {len(table)} cells"):
-            fitted = fit_rule(table, default=rule)
-        rule = fitted.rule
+    fitted = _fitted(table, rule) if fit else None
+    rule = rule if fitted is None else fitted.rule
     verdicts = classify(table, rule)
-    accuracy = table.columns["test_accuracy"].values if "test_accuracy" in table else None
-    phases = []
-    for code, phase in enumerate(PHASES):
-        held = accuracy[verdicts.codes == code] if accuracy is not None else None
-        held = held[held == held] if held is not None else None
-        some = held is not None and len(held) > 0
-        low, high = mean_interval(held) if held is not None else (math.nan, math.nan)
-        phases.append(
-            {
-                "phase": phase,
-                "cells": verdicts.counts[phase],
-                "with_accuracy": 0 if held is None else len(held),
-                "mean_test_accuracy": float(held.mean()) if held is not None and some else None,
-                "interval": [low, high],
-            }
-        )
-    probabilities = phase_probabilities(table, verdicts.rule)
     edge = verdicts.rule.train_loss
     found = {among: correlate(table, among, converged_at=converged_at, loss_below=edge)
              for among in ("all", "converged")}  # fmt: skip
@@ -163,7 +136,7 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
         "fit": None if fitted is None else asdict(fitted) | {"rule": fitted.rule.model_dump()},
         "columns": verdicts.columns,
         "counts": verdicts.counts,
-        "phases": phases,
+        "phases": _by_phase(table, verdicts),
         "undetermined": _grouped(verdicts.reasons, verdicts.codes.tolist()),
         "claims": [asdict(claim) for claim in claims],
         "converged_at": converged_at,
@@ -174,20 +147,64 @@ def _facts(table: CellTable, rule: PhaseRule, fit: bool, converged_at: float) ->
             axis: [asdict(peak) | {"hessian_distance": peak.distance} for peak in held]
             for axis, held in descents.items()
         },
-        "by_cell": [
-            {
-                "cell": {axis.name: axis.values[row] for axis in table.axes},
-                "phase": phase,
-                "reason": reason,
-                "probabilities": dict(zip((*PHASES, "undetermined"), chances, strict=True))
-                if chances[0] == chances[0]
-                else None,
-            }
-            for row, (phase, reason, chances) in enumerate(
-                zip(verdicts.phases, verdicts.reasons, probabilities.tolist(), strict=True)
-            )
-        ],
+        "by_cell": _by_cell(table, verdicts),
     }
+
+
+def _fitted(table: CellTable, rule: PhaseRule) -> Fit:
+    """Fit the thresholds: over a second for ten thousand cells, shown on a terminal alone."""
+    from rich.console import Console
+
+    from llt_core.analysis.fitting import fit_rule
+
+    with Console(stderr=True).status(f"Fitting thresholds to {len(table)} cells"):
+        return fit_rule(table, default=rule)
+
+
+def _by_phase(table: CellTable, verdicts: Verdicts) -> list[dict[str, Any]]:
+    """Return how many cells each phase has, and their mean test accuracy where it is known."""
+    import numpy as np
+
+    from llt_core.analysis import PHASES
+    from llt_core.analysis.intervals import mean_interval
+
+    known = "test_accuracy" in table
+    accuracy = table.columns["test_accuracy"].values if known else np.full(len(table), np.nan)
+    found = []
+    for code, phase in enumerate(PHASES):
+        held = accuracy[verdicts.codes == code]
+        held = held[~np.isnan(held)]
+        found.append(
+            {
+                "phase": phase,
+                "cells": verdicts.counts[phase],
+                "with_accuracy": len(held),
+                "mean_test_accuracy": float(held.mean()) if len(held) else None,
+                "interval": list(mean_interval(held)),
+            }
+        )
+    return found
+
+
+def _by_cell(table: CellTable, verdicts: Verdicts) -> list[dict[str, Any]]:
+    """Return the phase of each cell, and how likely it is to have which; None if nobody knows."""
+    from llt_core.analysis import PHASES
+    from llt_core.analysis.confidence import phase_probabilities
+
+    probabilities = phase_probabilities(table, verdicts.rule).tolist()
+    return [
+        {
+            "cell": {axis.name: axis.values[row] for axis in table.axes},
+            "phase": phase,
+            "reason": reason,
+            "probabilities": dict(zip((*PHASES, "undetermined"), chances, strict=True))
+            if chances[0] == chances[0]
+            else None,
+        }
+        for row, (phase, reason, chances) in enumerate(
+            zip(verdicts.phases, verdicts.reasons, probabilities, strict=True)
+        )
+    ]
 
 
 def _inferred(store: Store, table: CellTable, condition: str | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.cli.options import quiet_option, store_option
+from llt_core.cli.options import check_free, quiet_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 from llt_core.errors import LltError, RequestError
 from llt_core.locations import store_root
@@ -153,7 +153,7 @@ def _plot_table(
         raise _without_matplotlib(error) from error
     from llt_core.report.pictures import check_ending
 
-    opened = _store_if_there(store)
+    opened = store_if_there(store)
     condition = views["condition"]
     wish = _wish(views, lambda name: _source(name, opened, condition))
     source = _source(sweep, opened, condition)
@@ -218,25 +218,11 @@ def _source(name: str, store: Store | None, condition: str | None) -> Source:
     return Source(table, seeds, condition or "", inferred)
 
 
-def _store_if_there(store: str | None) -> Store | None:
-    """Return the store; None if there is none and nobody asked for one."""
-    try:
-        return Store(store_root(store), create=False)
-    except LltError:
-        if store is not None:
-            raise
-        return None
-
-
 def _path(output: str | None, default: str, force: bool) -> Path:
     """Return where to write; a file that the user named is replaced only by force."""
     path = Path(output or default)
-    if output is not None and path.exists() and not force:
-        raise RequestError(
-            f"{path} is there already",
-            expected="a name that is free, or --force to replace the file",
-            next_step="the same command with --force",
-        )
+    if output is not None:
+        check_free(path, force)
     return path
 
 

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.cli.options import (
+    check_free,
+    json_option,
+    quiet_option,
+    store_if_there,
+    store_option,
+)
 from llt_core.cli.rules import rule_options
-from llt_core.errors import RequestError
-from llt_core.locations import store_root
 
 if TYPE_CHECKING:
     from llt_core.analysis import CellTable, PhaseRule
@@ -74,16 +78,11 @@ def command(
     from llt_core.store.output import written_whole
     from llt_core.store.tables import open_table
 
-    opened = _store(store)
+    opened = store_if_there(store)
     cells = open_table(table, opened)
     other = None if compare is None else open_table(compare, opened)
     path = Path(output or f"{safe_stem(cells.name)}-report.html")
-    if path.exists() and not force:
-        raise RequestError(
-            f"{path} is there already",
-            expected="a name that is free, or --force to replace the file",
-            next_step="the same command with --force",
-        )
+    check_free(path, force)
     sweep = _sweep(opened, cells)
     details = None if opened is None or sweep is None else _details(opened, sweep, cells, quiet)
     if len(cells) >= MANY_ROWS and not quiet:
@@ -109,15 +108,6 @@ def command(
     return 0
 
 
-def _store(given: str | None) -> Store | None:
-    """Open the store; None where there is none and nobody named one."""
-    from llt_core.store import Store
-
-    if given is not None:
-        return Store(store_root(given), create=False)
-    return Store.existing(store_root())
-
-
 def _sweep(store: Store | None, table: CellTable) -> SweepRecord | None:
     """Return the sweep whose cells the table is made of, if it is one."""
     from llt_core.store.sweeps import names, recall
@@ -128,22 +118,11 @@ def _sweep(store: Store | None, table: CellTable) -> SweepRecord | None:
 
 
 def _details(store: Store, sweep: SweepRecord, table: CellTable, quiet: bool) -> Details:
-    """Read curves, spectra and histories, with a bar if that takes long."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    """Read curves, spectra and histories, and say how far that is."""
+    from llt_core.cli.counting import counting
     from llt_core.report.page import details_of
 
-    console = Console(stderr=True)
-    hidden = quiet or not sys.stderr.isatty()
-    with Progress(console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("reading cells", total=len(table))
-
-        def told(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            if hidden and not quiet and done % 100 == 0:
-                print(f"read {done} of {total} cells", file=sys.stderr, flush=True)
-
+    with counting("cells read", quiet=quiet) as told:
         return details_of(store, sweep, table, progress=told)
 
 

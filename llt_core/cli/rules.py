@@ -56,24 +56,7 @@ def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> 
     from llt_core.analysis import PhaseRule
 
     known = [name for name in PhaseRule.model_fields if name != "cka_quantile"]
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        key, sign, text = assignment.partition("=")
-        if key in known and not sign:
-            raise RequestError(
-                f"no value for {key}",
-                where=f"--rule {assignment}",
-                expected="a finite number",
-                next_step=f"--rule {key}=NUMBER",
-            )
-        if key not in known:
-            raise RequestError(
-                f"the rule has no threshold {key!r}",
-                where=f"--rule {assignment}",
-                expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
-                next_step="--rule KEY=NUMBER",
-            )
-        values[key] = text
+    values: dict[str, Any] = dict(_assignment(text, known) for text in assignments)
     if relative_cka is not None and "cka" in values:
         raise RequestError(
             "a number and a quantile as CKA threshold",
@@ -91,3 +74,23 @@ def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> 
             + (f"{field}={first['input']}" if field else " --rule ".join(assignments)),
             expected="a finite number",
         ) from error
+
+
+def _assignment(text: str, known: Sequence[str]) -> tuple[str, str]:
+    """Read ``KEY=NUMBER``; whether it is a number, the rule itself will say."""
+    key, sign, value = text.partition("=")
+    if key not in known:
+        raise RequestError(
+            f"the rule has no threshold {key!r}",
+            where=f"--rule {text}",
+            expected=f"one of {', '.join(get_close_matches(key, known) or known)}",
+            next_step="--rule KEY=NUMBER",
+        )
+    if not sign:
+        raise RequestError(
+            f"no value for {key}",
+            where=f"--rule {text}",
+            expected="a finite number",
+            next_step=f"--rule {key}=NUMBER",
+        )
+    return key, value

@@ -125,9 +125,9 @@ def _spec(
     if named_arch is None and any(path.startswith("architecture.") for path, _ in fields):
         # --set architecture.width=16 speaks of the task's default architecture.
         from llt_core.plugins import Catalogue
+        from llt_core.sweep.compose import default_architecture
 
-        default = Catalogue.discover().resolve("task", named_task.name).entry.architecture
-        named_arch = Named(name=default) if default else None
+        named_arch = default_architecture(named_task, Catalogue.discover())
     spec = RunSpec(
         task=named_task,
         architecture=named_arch,
@@ -183,19 +183,18 @@ def _dry_run(spec: RunSpec, how: dict[str, Any], as_json: bool) -> int:
     store = how["store"]
     plan = make_plan(spec, Catalogue.discover(), how["data_root"])
     ahead = preview(plan, store, force=how["force"], size=model_bytes)
-    todo, cost = ahead.todo, ahead.cost
     if as_json:
         cells = [
             {
                 "digest": c.digest,
                 "kind": c.cell.kind,
                 "label": c.label,
-                "cached": c.digest not in todo and c.digest not in ahead.blocked,
+                "cached": c.digest not in ahead.todo and c.digest not in ahead.blocked,
             }
             for c in plan.cells
         ]
-        sums = {key: vars(cost)[key] for key in ("seconds", "unknown", "checkpoint_bytes")}
+        sums = {key: vars(ahead.cost)[key] for key in ("seconds", "unknown", "checkpoint_bytes")}
         print(json.dumps({"cells": cells, "estimate": sums}, indent=1))
     else:
-        print_plan(plan, todo, cost, store, ahead.blocked)
+        print_plan(ahead, store)
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import rich_click as click
 
+from llt_core.cli.options import json_option
 from llt_core.plugins import Catalogue, Entry
 from llt_core.plugins.errors import BrokenPluginError
 
@@ -34,7 +35,7 @@ STAGES = {
 
 @click.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table")
+@json_option
 def command(name: str, as_json: bool) -> int:
     """Show what a plugin is and which parameters it takes.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import rich_click as click
 
-from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.cli.options import json_option, quiet_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 
 if TYPE_CHECKING:
     from llt_core.analysis import PhaseRule
+    from llt_core.analysis.design import Design
     from llt_core.analysis.simulate import Simulation
 
 
@@ -75,17 +75,16 @@ def command(
       llt simulate cells.csv --rule cka=0.6 --jobs 2 --json
     """
     from llt_core.analysis.simulate import simulate
-    from llt_core.locations import store_root
-    from llt_core.store import Store
+    from llt_core.cli.counting import counting
     from llt_core.store.tables import open_table
 
-    root = store_root(store)
-    opened = open_table(table, Store(root, create=False) if root.is_dir() else None)
-    with _progress(quiet) as told:
+    opened = open_table(table, store_if_there(store))
+    with counting("cells replayed", quiet=quiet) as told:
         found = simulate(
             opened,
             budgets=budgets,
-            designs=[name.strip() for name in designs.split(",")],  # type: ignore[misc]
+            # Names that are no design are refused there.
+            designs=cast("list[Design]", [name.strip() for name in designs.split(",")]),
             starts=starts,
             seed=seed,
             batch=batch,
@@ -98,12 +97,6 @@ def command(
     else:
         _print(found)
     return 0
-
-
-def _progress(quiet: bool) -> Any:
-    from llt_core.cli.counting import Counting
-
-    return nullcontext() if quiet else Counting("cells replayed")
 
 
 def _document(found: Simulation) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from llt_core.cli.durations import disk, duration
+from llt_core.cli.durations import duration
 from llt_core.cli.layout import fitted
-from llt_core.cli.tables import cell_documents, format_value, print_notes, wide_console
+from llt_core.cli.tables import (
+    cell_documents,
+    cost_text,
+    format_value,
+    print_notes,
+    wide_console,
+)
 from llt_core.fields import short_fields
 from llt_core.spec import SweepSpec
 from llt_core.sweep.estimate import Estimate
@@ -164,17 +170,9 @@ def _time(cost: Estimate, todo: int) -> str:
 
 
 def _cost(cost: Estimate, at_once: int | None) -> str:
-    """Write what an estimate knows, and how much it does not."""
-    parts = [f"about {duration(cost.seconds)} one after the other"] if cost.seconds else []
-    if parts and at_once is not None and at_once > 1:
-        parts = [f"about {duration(cost.seconds / at_once)}, {at_once} at once"]
-    if cost.unknown:
-        parts.append(f"{cost.unknown} unlike any finished one, so their time is unknown")
-    if cost.checkpoint_bytes:
-        parts.append(f"{disk(cost.checkpoint_bytes)} of checkpoints")
-    if cost.unsized:
-        parts.append(f"{cost.unsized} checkpoints of unknown size (--sizes tells)")
-    return "; ".join(parts)
+    if at_once is not None and at_once > 1:
+        return cost_text(cost, at_once, f", {at_once} at once")
+    return cost_text(cost, how=" one after the other")
 
 
 def _mean(mean: Mean | None) -> str:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from llt_core.cli.durations import disk, duration
 from llt_core.cli.layout import edgeless, fitted
 from llt_core.spec import MeasureCell
-from llt_core.spec.naming import short_name, work_name
+from llt_core.spec.naming import settings, short_name
 from llt_core.store import Record
-from llt_core.sweep.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
     from llt_core.execution import RunResult
     from llt_core.sweep.estimate import Estimate
+    from llt_core.sweep.preview import Preview
 
 COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
 _UNCUT = 160
@@ -124,9 +125,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
         loss = record.history[-1].train_loss if record.history else None
         epochs = f"{len(record.history)} epochs"
         return [("last training loss", format_value(loss, None), "nats", epochs, seeds)]
-    changed = ""
-    if isinstance(record.cell, MeasureCell):
-        changed = work_name(record.cell).removeprefix(short_name(record.cell.metric.name))
+    changed = settings(record.cell.metric) if isinstance(record.cell, MeasureCell) else ""
     return [
         (
             escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
@@ -217,37 +216,36 @@ def cell_documents(result: RunResult, records: bool = True) -> list[dict[str, An
     return found
 
 
-def print_plan(
-    plan: Plan,
-    todo: dict[str, PlannedCell],
-    cost: Estimate,
-    store: Path,
-    blocked: frozenset[str] = frozenset(),
-) -> None:
+def print_plan(ahead: Preview, store: Path) -> None:
     """Print the cells of a plan, which are cached or blocked, and what the rest will cost."""
-    console = Console()
+    console, plan, todo = Console(), ahead.plan, ahead.todo
     console.print(describe(plan.cells[0].composition), markup=False, soft_wrap=True)
     table = edgeless("cell", "digest", "state")
     for planned in plan.cells:
         state = "to do" if planned.digest in todo else "cached"
-        if planned.digest in blocked:
+        if planned.digest in ahead.blocked:
             state = "blocked: a model diverged"
         table.add_row(planned.label, planned.digest[:12], state)
     console.print(table)
     if not todo:
         console.print("everything is in the store: nothing to do")
     else:
-        console.print(f"{len(todo)} of {len(plan.cells)} cells to do: {_cost(cost)}")
+        console.print(f"{len(todo)} of {len(plan.cells)} cells to do: {cost_text(ahead.cost)}")
     console.print(f"store: {store}", style="dim", soft_wrap=True)
 
 
-def _cost(cost: Estimate) -> str:
-    """Write what an estimate knows, and how much it does not."""
-    parts = [f"about {_seconds(cost.seconds)} s"] if cost.seconds else []
+def cost_text(cost: Estimate, at_once: int = 1, how: str = "") -> str:
+    """Write what an estimate knows, and how much it does not.
+
+    ``at_once`` jobs share the time, which ``how`` says.
+    """
+    parts = [f"about {duration(cost.seconds / at_once)}{how}"] if cost.seconds else []
     if cost.unknown:
         parts.append(f"{cost.unknown} unlike any finished one, so their time is unknown")
     if cost.checkpoint_bytes:
-        parts.append(f"{cost.checkpoint_bytes / 2**20:.1f} MiB of checkpoints")
+        parts.append(f"{disk(cost.checkpoint_bytes)} of checkpoints")
+    if cost.unsized:
+        parts.append(f"{cost.unsized} checkpoints of unknown size (--sizes tells)")
     return "; ".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from llt_core.errors import RequestError
 from llt_core.interfaces.component import Component
 from llt_core.interfaces.description import Modality, TaskDescription
+from llt_core.interfaces.layers import children, token_embeddings
 from llt_core.kinds import Kind
 
 if TYPE_CHECKING:
@@ -70,13 +71,11 @@ class Architecture(Component):
         Where inputs cannot be mixed, what these layers return can. The default takes every
         ``torch.nn.Embedding``; leave out those of positions.
         """
-        from torch import nn
-
-        return [name for name, layer in model.named_modules() if isinstance(layer, nn.Embedding)]
+        return token_embeddings(model)
 
     def probes(self, model: nn.Module) -> list[str]:
         """Return the names of the layers to compare, in forward order.
 
         The default takes the direct children of the network.
         """
-        return [name for name, _ in model.named_children()]
+        return children(model)

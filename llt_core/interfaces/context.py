@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llt_core.errors import RequestError
 from llt_core.interfaces.examples import Examples
+from llt_core.interfaces.layers import children, token_embeddings
 from llt_core.interfaces.task import Task
 from llt_core.interfaces.values import Batch, forward
 
@@ -19,23 +20,12 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_LOGITS = 1 << 25
+"""Numbers that the outputs for one batch of texts may hold: 128 MB in float32."""
+
 
 def _ignore(done: int, total: int) -> None:
     """Report progress to nobody."""
-
-
-def _children(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_children()]
-
-
-def _embeddings(model: nn.Module) -> list[str]:
-    from torch import nn
-
-    return [name for name, layer in model.named_modules() if isinstance(layer, nn.Embedding)]
-
-
-_LOGITS = 1 << 25
-"""Numbers that the outputs for one batch of texts may hold: 128 MB in float32."""
 
 
 @dataclass
@@ -76,8 +66,8 @@ class MeasureContext:
     device: torch.device | str = "cpu"
     dtype: torch.dtype | None = None
     report: Callable[[int, int], None] = _ignore
-    probe: Callable[[nn.Module], list[str]] = _children
-    embed: Callable[[nn.Module], list[str]] = _embeddings
+    probe: Callable[[nn.Module], list[str]] = children
+    embed: Callable[[nn.Module], list[str]] = token_embeddings
     halvings: int = 0
     memories: tuple[dict[Hashable, Any], ...] = field(default=(), repr=False)
 

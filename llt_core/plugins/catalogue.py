@@ -17,7 +17,7 @@ from llt_core.plugins.errors import (
     PluginClashError,
     UnknownPluginError,
 )
-from llt_core.plugins.finder import Package, find_packages
+from llt_core.plugins.finder import Package, find_packages, installed_version
 from llt_core.plugins.manifest import Entry
 from llt_core.plugins.settings import LOCAL, Settings, find_settings, read_settings
 
@@ -223,16 +223,14 @@ def search_start() -> Path:
 
 def _unmet(text: str) -> str:
     """Say how an installed package misses the requirement ``text``; empty if it does not."""
-    import importlib.metadata
-
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         requirement = Requirement(text)
-        version = importlib.metadata.version(requirement.name)
     except InvalidRequirement:
         return "is not a requirement that pip understands"
-    except importlib.metadata.PackageNotFoundError:
+    version = installed_version(requirement.name)
+    if version is None:
         return "is not installed"
     if not requirement.specifier.contains(version, prereleases=True):
         return f"is installed as {version}"

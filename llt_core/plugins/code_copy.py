@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from llt_core.plugins.catalogue import START_VARIABLE, Catalogue
-from llt_core.plugins.finder import MANIFEST, Package
+from llt_core.plugins.finder import MANIFEST, Package, installed_version
 from llt_core.plugins.settings import FILE_NAME
 
 FACTS = "llt-code.json"
@@ -107,7 +107,7 @@ def changed(known: Mapping[str, Any]) -> list[str]:
     """Say which libraries are not what they were when the copy was made."""
     lines = []
     for name, then in known["versions"].items():
-        now = _version(name)
+        now = installed_version(name)
         if name != "python" and now != then:
             lines.append(f"{name} was {then}, and is {now or 'not installed'}")
     if known["versions"]["python"] != platform.python_version():
@@ -261,14 +261,7 @@ def _versions(packages: Iterable[Package]) -> dict[str, str]:
                 continue
             if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
                 continue
-            version = _version(requirement.name)
+            version = installed_version(requirement.name)
             if version is not None and requirement.name not in names:
                 found[requirement.name] = version
     return found
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -64,6 +64,14 @@ def read_package(package: Package, *, ask: bool = True) -> Package:
         return replace(package, error=_describe(error))
 
 
+def installed_version(name: str) -> str | None:
+    """Return the version of a distribution, None if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def _installed() -> Iterator[Package]:
     """Yield every distribution that has an entry point of the group, once, unread.
 

@@ -115,6 +115,13 @@ def check_entries(
 
 def _parse_entry(name: str, table: Any, package: str, version: str, source: str) -> Entry:
     where = f"{source}, table [{name}]"
+    _check_keys(name, table, where)
+    _check_values(table, where)
+    return Entry(name=name, package=package, package_version=version, source=source, **table)
+
+
+def _check_keys(name: str, table: Any, where: str) -> None:
+    """Refuse a name nobody can type, and a table with unknown or missing keys."""
     if not isinstance(table, dict):
         raise ManifestError(
             f"{name!r} is not a table", where=where, expected="[name] with kind, target, summary"
@@ -135,6 +142,10 @@ def _parse_entry(name: str, table: Any, package: str, version: str, source: str)
     for key in ("kind", "target", "summary"):
         if not table.get(key):
             raise ManifestError(f"the key {key!r} is missing", where=where, expected=f"{key} = …")
+
+
+def _check_values(table: Mapping[str, Any], where: str) -> None:
+    """Refuse values of other types than they should have, and kinds and targets that are none."""
     for key in _TEXTS:
         if not isinstance(table.get(key, ""), str):
             raise ManifestError(f"{key!r} is not a text", where=where, expected=f'{key} = "…"')
@@ -155,4 +166,3 @@ def _parse_entry(name: str, table: Any, package: str, version: str, source: str)
             where=where,
             expected='needs = { extra = "…", second_order = true }',
         )
-    return Entry(name=name, package=package, package_version=version, source=source, **table)

@@ -16,7 +16,7 @@ from llt_core.report.grids import Plane
 from llt_core.report.panels import figure2, gain_figure, metric_figure, phase_figure
 from llt_core.report.pictures import write
 from llt_core.report.scatter import scatter_figure
-from llt_core.report.strands import strands_of_columns, strands_of_sweep
+from llt_core.report.strands import StrandKind, strands_of_columns, strands_of_sweep
 from llt_core.store import Store
 from llt_core.store.sweeps import names
 from llt_core.version import __version__
@@ -65,13 +65,14 @@ def draw(source: Source, wish: Wish, store: Store | None) -> Figure:
     RequestError
         The table does not have what it needs.
     """
-    if wish.view in ("curves", "spectra", "histories"):
-        return _lines(source, wish, store)
-    if wish.view == "scatter":
-        return scatter_figure(source, wish.metric, wish.against, wish.rule)
-    if wish.view == "gain":
-        assert wish.other is not None  # a gain has one
-        return gain_figure(source, wish.other, wish.metric, wish.x, wish.y).figure
+    match wish.view:
+        case "curves" | "spectra" | "histories":
+            return _lines(source, wish, wish.view, store)
+        case "scatter":
+            return scatter_figure(source, wish.metric, wish.against, wish.rule)
+        case "gain":
+            assert wish.other is not None  # a gain has one
+            return gain_figure(source, wish.other, wish.metric, wish.x, wish.y).figure
     plane = Plane.of(source.table, wish.x, wish.y)
     if wish.view == "metric":
         return metric_figure(source, wish.metric, plane).figure
@@ -89,17 +90,17 @@ def save_view(source: Source, wish: Wish, store: Store | None, path: Path) -> No
     )
 
 
-def _lines(source: Source, wish: Wish, store: Store | None) -> Figure:
+def _lines(source: Source, wish: Wish, kind: StrandKind, store: Store | None) -> Figure:
     table = source.table
     if not table.axes or not len(table):
         raise RequestError(f"the table {table.name} has no cells or no axis to draw over")
     if store is not None and table.name in names(store) and table.origin.startswith("llt"):
-        bundle = strands_of_sweep(store, table, wish.view)  # type: ignore[arg-type]
-    elif wish.view == "curves":
+        bundle = strands_of_sweep(store, table, kind)
+    elif kind == "curves":
         bundle = strands_of_columns(table)
     else:
         raise RequestError(
-            f"{table.name} is no sweep of the store, so it has no {wish.view}",
+            f"{table.name} is no sweep of the store, so it has no {kind}",
             expected="the name of a sweep",
             next_step="llt status",
         )

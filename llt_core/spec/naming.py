@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llt_core.spec.cell import MeasureCell, TrainCell
+from llt_core.spec.cell import MeasureCell, PluginRef, TrainCell
 
 SWEEP_NAME = re.compile(r"\w[\w.-]*")
 """What a sweep may be called: the name is that of a file in the store."""
@@ -29,9 +29,13 @@ def work_name(cell: TrainCell | MeasureCell) -> str:
     """
     if isinstance(cell, TrainCell):
         return "train"
-    changed = ", ".join(f"{key}={value}" for key, value in cell.metric.parameters.items())
-    short = short_name(cell.metric.name)
-    return f"{short}({changed})" if changed else short
+    return short_name(cell.metric.name) + settings(cell.metric)
+
+
+def settings(part: PluginRef) -> str:
+    """Return the parameters that are not defaults: ``(samples=500)``, empty if all are."""
+    changed = ", ".join(f"{key}={value}" for key, value in part.parameters.items())
+    return f"({changed})" if changed else ""
 
 
 def label(cell: TrainCell | MeasureCell, composition: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
 from llt_core.spec.run import Named, RunSpec
-from llt_core.spec.sweep_axis import NAME, Axis, AxisKind, _Part
+from llt_core.spec.sweep_axis import NAME, Axis, AxisKind, SweepPart
 from llt_core.spec.sweep_conditions import all_hold
 
 MOST_POINTS = 1_000_000
@@ -30,7 +30,7 @@ class Point:
     spec: RunSpec
 
 
-class SweepSpec(_Part):
+class SweepSpec(SweepPart):
     """A base composition and the axes that vary it; see ``docs/how-to/sweep.md``.
 
     Attributes

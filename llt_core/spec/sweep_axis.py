@@ -21,7 +21,9 @@ _MOST = 100_000
 NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
-class _Part(BaseModel):
+class SweepPart(BaseModel):
+    """A part of a sweep as its file states it: frozen, with no key that is not known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -38,7 +40,7 @@ def _named_numbers(*keys: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-class Steps(_Part):
+class Steps(SweepPart):
     """``start``, ``start + step``, … up to ``stop``, which is included if it is met."""
 
     start: int | float
@@ -57,7 +59,7 @@ class Steps(_Part):
         return [_rounded(self.start + index * self.step) for index in range(count)]
 
 
-class Spaced(_Part):
+class Spaced(SweepPart):
     """``num`` values from ``start`` to ``stop``, both included."""
 
     start: int | float
@@ -78,7 +80,7 @@ class Spaced(_Part):
         return [_rounded(10.0 ** (self.start + i * step)) for i in range(self.num)]
 
 
-class Axis(_Part):
+class Axis(SweepPart):
     """What varies along one axis of a sweep.
 
     Attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,15 +14,8 @@ from llt_core.errors import RequestError
 from llt_core.spec.naming import SWEEP_NAME
 from llt_core.spec.run import Named, RunSpec
 from llt_core.spec.sweep_axis import written_out
-from llt_core.spec.sweep_document import (
-    COMPOSITION,
-    Document,
-    Tree,
-    flat,
-    located,
-    merge,
-    overlay,
-)
+from llt_core.spec.sweep_document import COMPOSITION, Document, located
+from llt_core.spec.sweep_layers import Tree, flat, merge, overlay
 
 if TYPE_CHECKING:
     from llt_core.spec.sweep import SweepSpec
@@ -53,13 +46,8 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     document = replace(document, changes=tuple(path for path in changes if _in_tables(path)))
     assignments = flat(tree.pop("set", {}))
     for path, value in changes.items():
-        if path.startswith("axes."):
-            tree = _with_axis(tree, path, value, document)
-        elif _in_tables(path):
-            tree[path] = value
-        elif path.startswith("executor."):
-            old = {"name": DEFAULT_EXECUTOR} | tree.get("executor", {})
-            tree["executor"] = old | {path.removeprefix("executor."): value}
+        if _in_tables(path) or path.startswith("executor."):
+            tree = _changed(tree, path, value, document)
         else:
             assignments[path] = value
     base = _base({key: tree.pop(key) for key in COMPOSITION if key in tree}, document, profile)
@@ -71,27 +59,44 @@ def build(cls: type[Spec], document: Document, profile: str, changes: Mapping[st
     given = {"profile": profile, "base": base, **rest}
     spec = _checked(lambda: cls.model_validate(given), document, profile)
     for path, value in assignments.items():
-        if path in spec.fields and path in changes:  # in a file the axis goes over the base
-            axis = next(name for name, axis in spec.axes.items() if path in axis.paths)
-            raise RequestError(
-                f"{path} is set, but the axis {axis} varies it",
-                where="--set",
-                expected="a field that does not vary",
-                next_step=f"--set 'axes.{axis}.values=[{value}]'",
-            )
-        where = (
-            "--set" if path in changes else document.where("set", *path.split("."), profile=profile)
-        )
-        over = path.partition(".")[0]
-        if over != path and over in _WHOLE and over in spec.fields:
-            raise RequestError(
-                f"{path} is set, but an axis puts a whole {over} in its place",
-                where=where,
-                expected="a field the axis leaves alone",
-                next_step="write it into the values of the axis",
-            )
+        keys = path.split(".")
+        where = "--set" if path in changes else document.where("set", *keys, profile=profile)
+        # In a file the axis goes over what [set] says of its field.
+        _check_free(spec, path, value, where, varied=spec.fields if path in changes else ())
         base = _assigned(base, path, value, where)
     return spec.model_copy(update={"base": base})
+
+
+def _changed(tree: Tree, path: str, value: Any, document: Document) -> Tree:
+    """Apply one ``--set`` that is about the sweep's tables or its executor."""
+    if path.startswith("axes."):
+        return _with_axis(tree, path, value, document)
+    if path.startswith("executor."):
+        old = {"name": DEFAULT_EXECUTOR} | tree.get("executor", {})
+        return tree | {"executor": old | {path.removeprefix("executor."): value}}
+    return tree | {path: value}
+
+
+def _check_free(
+    spec: SweepSpec, path: str, value: Any, where: str, varied: Collection[str]
+) -> None:
+    """Refuse to set a field that an axis varies, or whose whole component it puts in."""
+    if path in varied:
+        axis = next(name for name, axis in spec.axes.items() if path in axis.paths)
+        raise RequestError(
+            f"{path} is set, but the axis {axis} varies it",
+            where=where,
+            expected="a field that does not vary",
+            next_step=f"--set 'axes.{axis}.values=[{value}]'",
+        )
+    whole = path.partition(".")[0]
+    if whole != path and whole in _WHOLE and whole in spec.fields:
+        raise RequestError(
+            f"{path} is set, but an axis puts a whole {whole} in its place",
+            where=where,
+            expected="a field the axis leaves alone",
+            next_step="write it into the values of the axis",
+        )
 
 
 def _in_tables(path: str) -> bool:

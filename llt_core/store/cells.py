@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,11 +35,10 @@ from pydantic import ValidationError
 
 from llt_core.errors import LltError
 from llt_core.store import processes
+from llt_core.store.files import permissions, sync, write_whole
 from llt_core.store.records import Failure, Record
 
 STORE_FORMAT = 1
-_UMASK = os.umask(0)
-os.umask(_UMASK)  # asked once: it can only be asked by setting it, for all threads
 RECORD_FILE = "record.json"
 
 
@@ -166,11 +164,11 @@ class Store:
         digest means the same result) unless ``replace``.
         """
         (staged / RECORD_FILE).write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        staged.chmod(_permissions(0o777))
+        staged.chmod(permissions(0o777))
         for file in staged.iterdir():
-            file.chmod(_permissions(0o666))
-            _sync(file)
-        _sync(staged)
+            file.chmod(permissions(0o666))
+            sync(file)
+        sync(staged)
         target = self.path(record.digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not (replace or self.read(record.digest) is None):
@@ -185,7 +183,7 @@ class Store:
             # Another process put the same cell there in between: as good as this one.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        _sync(target.parent)
+        sync(target.parent)
 
     def record_failure(self, failure: Failure) -> Path:
         """Write one failed attempt and return its file."""
@@ -285,38 +283,6 @@ def _rename_away(source: Path, target: Path) -> None:
         number += 1
         target = target.with_name(f"{source.name}.{number}")
     source.rename(target)
-
-
-def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write a file so that a reader sees all of it or the file that was there before.
-
-    After a crash of the machine too, if ``durable``.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(name).chmod(_permissions(0o666))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _permissions(wanted: int) -> int:
-    """Return ``wanted`` less the user's umask: temporary files are private, results are not."""
-    return wanted & ~_UMASK
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_abandoned(name: str) -> bool:

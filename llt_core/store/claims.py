@@ -18,8 +18,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from llt_core.store.cells import Store, write_whole
+from llt_core.store.cells import Store
 from llt_core.store.drivers import Driver, Liveness
+from llt_core.store.files import write_whole
 
 _TRIES = 20
 

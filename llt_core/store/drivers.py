@@ -22,7 +22,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from llt_core.store.cells import Store, cannot_write, write_whole
+from llt_core.store.cells import Store, cannot_write
+from llt_core.store.files import write_whole
 from llt_core.store.processes import place, runs, started
 
 BEAT_EVERY = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llt_core.errors import RequestError
 from llt_core.interfaces import composition_columns
@@ -15,7 +15,8 @@ from llt_core.store.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "parquet")
+Form = Literal["csv", "parquet"]
+FORMATS: tuple[Form, ...] = get_args(Form)
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: _column([row.get(name) for row in table]) for name in names})
 
 
-def form_of(path: Path) -> Literal["csv", "parquet"]:
+def form_of(path: Path, next_step: str = "") -> Form:
     """Return the format that the ending of a file names.
 
     Raises
@@ -69,16 +70,17 @@ def form_of(path: Path) -> Literal["csv", "parquet"]:
     RequestError
         It names none.
     """
-    ending = path.suffix.lstrip(".").lower()
-    if ending not in FORMATS:
-        raise RequestError(
-            f"the ending of {str(path)!r} names no format",
-            expected=f"one of {', '.join(FORMATS)}",
-        )
-    return cast(Literal["csv", "parquet"], ending)
+    for form in FORMATS:
+        if path.suffix.lower() == f".{form}":
+            return form
+    raise RequestError(
+        f"the ending of {str(path)!r} names no format",
+        expected=f"one of {', '.join(FORMATS)}",
+        next_step=next_step,
+    )
 
 
-def write_table(table: list[dict[str, Any]], path: Path, form: Literal["csv", "parquet"]) -> None:
+def write_table(table: list[dict[str, Any]], path: Path, form: Form) -> None:
     """Write the rows to ``path``, beside it first, then renamed.
 
     Raises

@@ -116,7 +116,7 @@ class Collector:
         """Refuse to call cells unnamed while names are unknown."""
         if self._wanted.unreadable:
             raise LltError(
-                f"nobody can tell what {_listed(self._wanted.unreadable)} names: "
+                f"nobody can tell what {', '.join(map(repr, self._wanted.unreadable))} names: "
                 "the file cannot be read",
                 where=str(self.store.root / "sweeps"),
                 expected="sweeps that can be read, for --unnamed",
@@ -296,7 +296,3 @@ def _measure(path: Path) -> tuple[int, float]:
             touched = max(touched, stat.st_mtime)
             size += stat.st_size if not one.is_dir() else 0
     return size, touched
-
-
-def _listed(found: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, found))

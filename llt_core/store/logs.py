@@ -24,7 +24,14 @@ def read_log(store: Store, digest: str, last: int | None = None) -> str:
         text = log_file(store, digest).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    if last is None:
-        return text
+    return last_lines(text, last)
+
+
+def last_lines(text: str, count: int | None) -> str:
+    r"""Return the last ``count`` lines of a text; None for all.
+
+    >>> last_lines("a\nb\nc\n", 2)
+    'b\nc\n'
+    """
     lines = text.splitlines(keepends=True)
-    return "".join(lines[max(0, len(lines) - last) :])
+    return text if count is None else "".join(lines[max(0, len(lines) - count) :])

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llt_core.errors import LltError
-from llt_core.store.cells import Store, cannot_write, write_whole
+from llt_core.store.cells import Store, cannot_write
+from llt_core.store.files import write_whole
 
 MAP_FORMAT = 1
 

@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Container
 from pathlib import Path
 
-from llt_core.store.cells import Store, _sync
+from llt_core.store.cells import Store
+from llt_core.store.files import sync
 
 _FILE = "state.safetensors"
 
@@ -30,10 +31,10 @@ def put_partial(store: Store, digest: str, staged: Path) -> None:
         It cannot be written. The one before stays.
     """
     target = partial_file(store, digest)
-    _sync(staged)
+    sync(staged)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def drop_finished(store: Store, finished: Container[str]) -> None:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llt_core.errors import LltError
 from llt_core.interfaces.composition import scalar
-from llt_core.store.cells import Store, cannot_write, write_whole
+from llt_core.store.cells import Store, cannot_write
 from llt_core.store.export import rows
+from llt_core.store.files import write_whole
 from llt_core.store.records import Failure, Record
 
 SWEEP_FORMAT = 1

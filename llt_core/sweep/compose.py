@@ -81,11 +81,6 @@ class Composition:
         """The architecture itself."""
         return cast(Architecture, self.architecture.component)
 
-    @property
-    def the_perturbations(self) -> tuple[Perturbation, ...]:
-        """The perturbations themselves, in order."""
-        return tuple(cast(Perturbation, part.component) for part in self.perturbations)
-
     def training(self) -> dict[str, Any]:
         """Return every setting of the recipe, for records and tables; shared by all cells."""
         return self._training
@@ -108,7 +103,14 @@ class Composer:
         self._fit: set[tuple[int, ...]] = set()
 
     def compose(self, spec: RunSpec) -> Composition:
-        """Resolve and validate every name of ``spec``; see :func:`compose`."""
+        """Resolve and validate every name of ``spec``.
+
+        Raises
+        ------
+        LltError
+            A name is unknown or clashes, a parameter is wrong, or two parts do not fit: in
+            each case before any work, with a sentence that says why.
+        """
         task = self._part("task", spec.task)
         composition = Composition(
             task=task,
@@ -148,18 +150,6 @@ class Composer:
             entry = self._catalogue.resolve("task", spec.task.name).entry
             self._recipes[key] = resolve_recipe(spec.train, default=entry.recipe or "standard")
         return self._recipes[key]
-
-
-def compose(spec: RunSpec, catalogue: Catalogue) -> Composition:
-    """Resolve and validate every name of ``spec``.
-
-    Raises
-    ------
-    LltError
-        A name is unknown or clashes, a parameter is wrong, or two parts do not fit: in
-        each case before any work, with a sentence that says why.
-    """
-    return Composer(catalogue).compose(spec)
 
 
 def default_architecture(task: Named, catalogue: Catalogue) -> Named | None:
@@ -228,11 +218,10 @@ def _check_recipe(recipe: TrainingRecipe, task: Part, description: TaskDescripti
 def _check_stage(part: Part) -> None:
     stage = getattr(part.component, "stage", None)
     if stage not in get_args(Stage):
-        raise BrokenPluginError(
-            f"{part.name} is broken: it names no stage, so there is no time at which it acts",
-            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        raise _broken(
+            part,
+            "it names no stage, so there is no time at which it acts",
             expected="a subclass of DataPerturbation, TrainingPerturbation or WeightPerturbation",
-            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
         )
 
 
@@ -255,12 +244,20 @@ def _ask(part: Part, question: Callable[[], Answer]) -> Answer:
     try:
         return question()
     except Exception as error:
-        raise BrokenPluginError(
-            f"{part.name} is broken: {type(error).__name__}: {error}",
-            where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        raise _broken(
+            part,
+            f"{type(error).__name__}: {error}",
             expected="describe() and refuses() to answer without raising",
-            next_step=f"report it to the authors of {part.name.partition('/')[0]}",
         ) from error
+
+
+def _broken(part: Part, why: str, expected: str) -> BrokenPluginError:
+    return BrokenPluginError(
+        f"{part.name} is broken: {why}",
+        where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
+        expected=expected,
+        next_step=f"report it to the authors of {part.name.partition('/')[0]}",
+    )
 
 
 def _misfit(part: Part, other: Part, reason: str) -> RequestError:

@@ -141,17 +141,6 @@ class Estimator:
         return self._fits[kind]
 
 
-def estimate(
-    todo: Iterable[PlannedCell],
-    past: Iterable[Record],
-    store: Store | None = None,
-    *,
-    size: Callable[[PlannedCell], int] | None = None,
-) -> Estimate:
-    """Estimate the time and disk of all cells in ``todo`` together; see :func:`guess`."""
-    return Estimate.total(guess(todo, past, store, size=size).values())
-
-
 def guess(
     todo: Iterable[PlannedCell],
     past: Iterable[Record],

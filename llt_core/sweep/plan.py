@@ -130,8 +130,8 @@ def make_plan(spec: RunSpec | SweepSpec, catalogue: Catalogue, data_root: Path) 
     Raises
     ------
     LltError
-        See :func:`llt_core.sweep.compose.compose`; or unpinned data files are missing. For a
-        sweep it names the grid point.
+        See :meth:`llt_core.sweep.compose.Composer.compose`; or unpinned data files are missing.
+        For a sweep it names the grid point.
     """
     if isinstance(spec, RunSpec):
         return _Planner(catalogue, data_root).plan([Point({}, spec)])

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from llt_core.analysis.means import jackknife
 from llt_core.interfaces import Measurement
-from llt_core.spec.naming import short_name, work_name
+from llt_core.spec.naming import settings
 from llt_core.store import Record
 
 
@@ -56,7 +56,7 @@ def summarise(
         record = records.get(digest)
         if record is None or record.cell.kind != "measure":
             continue
-        changed = work_name(record.cell).removeprefix(short_name(record.cell.metric.name))
+        changed = settings(record.cell.metric)
         for measurement in record.measurements if every else record.measurements[:1]:
             key = (measurement.name, changed)
             found.setdefault(key, []).append((record.cell.models, measurement))

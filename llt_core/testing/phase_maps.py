@@ -81,19 +81,43 @@ def _plane(places: Floats, generator: np.random.Generator) -> tuple[Floats, Floa
     return load, cold
 
 
+class _Draws:
+    """What is drawn for one map, in the order in which it is asked for."""
+
+    def __init__(self, generator: np.random.Generator, noise: float, shape: tuple[int, ...]):
+        self._generator, self._noise, self._shape = generator, noise, shape
+
+    def between(self, low: float, high: float) -> float:
+        """Return a number that is the same in all cells."""
+        return float(self._generator.uniform(low, high))
+
+    def scatter(self, size: float) -> Floats:
+        """Return noise, another number in each cell."""
+        return np.asarray(self._noise * size * self._generator.standard_normal(self._shape))
+
+
 def _taxonomy(
     load: Floats, cold: Floats, family: Family, generator: np.random.Generator, noise: float
 ) -> dict[str, Floats]:
     """Return the four columns of the rule where the paper's picture holds."""
-    few, noisy = family == "little_data", family == "noisy_labels"
+    draws = _Draws(generator, noise, load.shape)
+    wide, margin = _margins(load, cold, family, draws)
+    step = draws.between(0.008, 0.05)
+    converged = 1 / (1 + np.exp(np.clip(-(margin + draws.scatter(0.012)) / step, -50, 50)))
+    floor = np.log(draws.between(0.0005, 0.004)) + 0.7 * (1 - load)
+    high = np.log(0.06) + draws.between(1.5, 3.5) * np.tanh(2.5 * np.maximum(-margin, 0)) + 0.3
+    loss = high + converged * (floor - high) + draws.scatter(0.1)
+    trace = _trace(load, cold, margin, converged, family, draws)
+    mc = _connectivity(load, cold, wide, margin, converged, draws)
+    return _named(loss, trace, mc, _similarity(load, cold, converged, family, draws))
 
-    def between(low: float, high: float) -> float:
-        return float(generator.uniform(low, high))
 
-    def scatter(size: float) -> Floats:
-        return np.asarray(noise * size * generator.standard_normal(load.shape))
+def _margins(load: Floats, cold: Floats, family: Family, draws: _Draws) -> tuple[Floats, Floats]:
+    """Return how far a cell is beyond the least load, and within the region of convergence.
 
-    # Training succeeds right of one line and below another; where both are near, a rounded corner.
+    Training succeeds right of one line and below another; where both are near, a rounded corner.
+    """
+    few, between = family == "little_data", draws.between
     wide = (
         load
         - (between(0.0, 0.25) if few else between(0.15, 0.6))
@@ -106,31 +130,43 @@ def _taxonomy(
     )
     corner = between(0.03, 0.12)
     margin = -corner * np.logaddexp(-wide / corner, -cool / corner)
-    margin = margin + 0.03 * np.sin(between(4, 9) * (load + cold) + between(0, 6))
-    step = between(0.008, 0.05)
-    converged = 1 / (1 + np.exp(np.clip(-(margin + scatter(0.012)) / step, -50, 50)))
+    return wide, margin + 0.03 * np.sin(between(4, 9) * (load + cold) + between(0, 6))
 
-    floor = np.log(between(0.0005, 0.004)) + 0.7 * (1 - load)
-    high = np.log(0.06) + between(1.5, 3.5) * np.tanh(2.5 * np.maximum(-margin, 0)) + 0.3
-    loss = high + converged * (floor - high) + scatter(0.1)
 
+def _trace(
+    load: Floats, cold: Floats, margin: Floats, converged: Floats, family: Family, draws: _Draws
+) -> Floats:
+    """Return the logarithm of the trace: lower where training converged, with a ridge if noisy."""
+    between = draws.between
     hot_trace, rise = between(4.8, 6.2), between(1.5, 3.5)
     drop = between(1.0, 3.0)
     trace = hot_trace + rise * cold * (1 - 0.5 * converged) - drop * converged
-    if noisy:
+    if family == "noisy_labels":
         trace = trace + between(0.5, 1.5) * np.exp(-((margin / between(0.05, 0.15)) ** 2))
-    trace = trace - between(0.0, 0.8) * load + scatter(0.09)
+    return np.asarray(trace - between(0.0, 0.8) * load + draws.scatter(0.09))
 
+
+def _connectivity(
+    load: Floats, cold: Floats, wide: Floats, margin: Floats, converged: Floats, draws: _Draws
+) -> Floats:
+    """Return the mode connectivity: barriers near the least load, a sign of its own elsewhere."""
+    between, scatter = draws.between, draws.scatter
     side = load - between(0.05, 0.5) - between(0.2, 1.0) * (cold - between(0.1, 0.6))
     sign = np.where(side + scatter(0.03) > 0, 1.0, -1.0)
     size = between(3, 7) + between(5, 18) * np.abs(side)
     shrink = np.clip(np.where(sign > 0, -margin / 0.25, 1.0), 0.05, 1)
-    sharp_mc = sign * size * shrink * np.exp(scatter(0.15))
+    sharp = sign * size * shrink * np.exp(scatter(0.15))
     barrier = between(2, 14) * np.exp(-np.maximum(wide, 0) / between(0.03, 0.15))
-    flat_mc = -barrier * np.exp(scatter(0.25)) - np.abs(scatter(0.004))
-    mc = np.where(converged > 0.5, flat_mc, sharp_mc)
+    flat = -barrier * np.exp(scatter(0.25)) - np.abs(scatter(0.004))
+    return np.where(converged > 0.5, flat, sharp)
 
-    top = between(0.68, 0.9) - (between(0.05, 0.2) if noisy else 0.0)
+
+def _similarity(
+    load: Floats, cold: Floats, converged: Floats, family: Family, draws: _Draws
+) -> Floats:
+    """Return the CKA: highest for wide networks at one temperature, low where none converged."""
+    between, scatter = draws.between, draws.scatter
+    top = between(0.68, 0.9) - (between(0.05, 0.2) if family == "noisy_labels" else 0.0)
     best = between(0.1, 0.5)
     similar = (
         top
@@ -138,8 +174,7 @@ def _taxonomy(
         - between(0.1, 0.4) * np.abs(cold - best)
     )
     low = between(0.3, 0.5) - between(0, 0.2) * cold
-    cka = np.where(converged > 0.5, similar + scatter(0.012), low + scatter(0.04))
-    return _named(loss, trace, mc, cka)
+    return np.where(converged > 0.5, similar + scatter(0.012), low + scatter(0.04))
 
 
 def _waves(

@@ -41,39 +41,49 @@ PROVENANCE = {
 Heard = tuple[str, dict[str, Any]]
 
 
-def request(*, todo: bool = True) -> list[Heard]:
+COUNTS = {"train": 2, "measure": 3}
+
+
+def request() -> list[Heard]:
     """Return what is heard of two trainings, one of which diverges, and three measurements.
 
     One of these fails, one is of two models and has no value, and of one the value is known
-    without its error. ``todo``: False, if the store had everything.
+    without its error.
     """
-    counts = {"train": 2, "measure": 3}
-    start = {
+    model, lost, loss, gap, fails = DIGESTS[:5]
+    return [
+        _start(COUNTS),
+        *_trained(model, "train seed 0 (width=4)", 0, (2.3, 1.1), "done"),
+        *_trained(lost, "train seed 1 (width=4)", 1, (2.3, None), "diverged"),
+        *_measured(loss, "train_loss seed 0 (width=4)", "train_loss", (model,), 1.0, "ok"),
+        *_measured(gap, "gap seed 0+1 (width=4)", "gap", (model, lost), None, "undefined"),
+        *_failed(fails, "hessian_trace seed 0 (width=4)", "hessian_trace", (model,)),
+        _end({"new": 4, "failed": 1}),
+    ]
+
+
+def answered() -> list[Heard]:
+    """Return what is heard of the same request where the store has everything."""
+    return [_start({}), _end({"cached": 5})]
+
+
+def _start(todo: Mapping[str, int]) -> Heard:
+    summary = {
         "name": "small",
         "command": PROVENANCE["command"],
         "fields": ["architecture.width"],
         "store": "/somewhere/llt-store",
         "executor": "inline",
         "force": False,
-        "cells": counts,
-        "todo": counts if todo else {},
+        "cells": COUNTS,
+        "todo": dict(todo),
     }
-    outcomes = {"new": 4, "failed": 1} if todo else {"cached": 5}
-    end = {"name": "small", "cells": outcomes, "complete": True, "seconds": 12.5}
-    model, lost, loss, gap, fails = DIGESTS[:5]
-    cells = [
-        *_trained(model, "train seed 0 (width=4)", 0, (2.3, 1.1), "done"),
-        *_trained(lost, "train seed 1 (width=4)", 1, (2.3, None), "diverged"),
-        *_measured(loss, "train_loss seed 0 (width=4)", "train_loss", (model,), 1.0, "ok"),
-        *_measured(gap, "gap seed 0+1 (width=4)", "gap", (model, lost), None, "undefined"),
-        *_failed(fails, "hessian_trace seed 0 (width=4)", "hessian_trace", (model,)),
-    ]
-    middle = cells if todo else []
-    return [
-        ("llt_sweep_started", {"summary": start}),
-        *middle,
-        ("llt_sweep_finished", {"summary": end}),
-    ]
+    return ("llt_sweep_started", {"summary": summary})
+
+
+def _end(outcomes: Mapping[str, int]) -> Heard:
+    summary = {"name": "small", "cells": dict(outcomes), "complete": True, "seconds": 12.5}
+    return ("llt_sweep_finished", {"summary": summary})
 
 
 def _cell(hook: str, digest: str, kind: str, label: str, **facts: Any) -> Heard:

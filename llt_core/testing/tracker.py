@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -14,9 +13,9 @@ from typing import ClassVar
 from unittest import SkipTest
 
 from llt_core.interfaces import Tracker
-from llt_core.testing.checks import State, assert_unchanged, random_state
+from llt_core.testing.checks import State, assert_unchanged, empty_folder, random_state
 from llt_core.testing.component import ComponentConformance
-from llt_core.testing.requests import Heard, request
+from llt_core.testing.requests import Heard, answered, request
 
 MARK = "llt_impl"
 
@@ -67,8 +66,8 @@ class TrackerConformance(ComponentConformance):
 
     def test_does_nothing_where_nothing_is_computed(self) -> None:
         """A request that the store answers leaves no trace and needs no library."""
-        with _empty_folder() as folder:
-            self._hear(request(todo=False))
+        with empty_folder() as folder:
+            self._hear(answered())
             left = sorted(path.name for path in folder.iterdir())
             assert not left, f"{self.who} makes {', '.join(left)} though nothing was computed"
 
@@ -88,7 +87,7 @@ class TrackerConformance(ComponentConformance):
         for module in self.requires:
             if importlib.util.find_spec(module) is None:
                 raise SkipTest(f"{module} is not installed")
-        with _empty_folder() as folder:
+        with empty_folder() as folder:
             yield folder
 
     def _hear(self, heard: list[Heard]) -> None:
@@ -106,9 +105,3 @@ class TrackerConformance(ComponentConformance):
 
 def _surroundings() -> State:
     return {"the environment": dict(os.environ), "the working folder": os.getcwd()} | random_state()
-
-
-@contextlib.contextmanager
-def _empty_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        yield Path(folder)

@@ -57,12 +57,8 @@ class Job:
 
     @property
     def resumes(self) -> bool:
-        """Whether a training goes on from a checkpoint that an earlier attempt has left.
-
-        Not if everything is asked for anew, unless the payload says so: then it is another
-        attempt at that.
-        """
-        return bool(self.payload.get("resume", not self.payload["force"]))
+        """Whether a training goes on from a checkpoint that an earlier attempt has left."""
+        return bool(self.payload["resume"])
 
     def progress(self, job: str, done: int, total: int, text: str) -> None:
         """Pass progress on, a few times a second at most."""

@@ -165,7 +165,8 @@ def _read(file: Path) -> Snapshot | None:
     with safe_open(file, framework="pt") as content:
         told = content.metadata()
         # Copies: what is read stays as it is, whatever becomes of the file.
-        tensors = {name: content.get_tensor(name).clone() for name in content.keys()}  # noqa: SIM118
+        names = content.keys()
+        tensors = {name: content.get_tensor(name).clone() for name in names}
     if _checksum(tensors, told["facts"]) != told["sha256"]:
         raise ValueError("its content is not what was written")
     return Snapshot(tensors, json.loads(told["facts"]))

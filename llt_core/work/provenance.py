@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from llt_core.plugins import code_copy
+from llt_core.plugins.finder import installed_version
 from llt_core.version import __version__
 
 LIBRARIES = (
@@ -70,13 +70,8 @@ def _machine() -> str:
 
 @lru_cache
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    known = {name: installed_version(name) for name in names}
+    return {name: version for name, version in known.items() if version is not None}
 
 
 @lru_cache

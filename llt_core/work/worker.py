@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from llt_core.interfaces.executor import describe_failure
 from llt_core.spec import MeasureCell, TrainCell
 from llt_core.spec.identity import digest as identify
 from llt_core.spec.training import TrainingRecipe
-from llt_core.store import Record
+from llt_core.store import Checkpoint, Record
 from llt_core.sweep.compose import rebuild
 from llt_core.work.checkpoint import DamagedModelError, load_checkpoint, save_checkpoint
 from llt_core.work.data import check_data, describe_data, load_splits
@@ -33,7 +34,7 @@ from llt_core.work.narrow import guard
 from llt_core.work.partial import Partial
 from llt_core.work.seeding import seed_from, seeded
 from llt_core.work.stages import perturbed
-from llt_core.work.trainer import Trainer
+from llt_core.work.trainer import Trained, Trainer
 
 Origin = Callable[[str], dict[str, Any]]
 """Gives the provenance of a measurement by the metric of that name."""
@@ -63,9 +64,8 @@ def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
         check_data(parts.task, cell.data, job.data_root)
         splits = load_splits(parts.task, parts.perturbations, job.data_root)
         data = describe_data(parts.task, splits, job.data_root)
-        model = parts.architecture.build(parts.task.describe())
         trainer = Trainer(
-            model,
+            parts.architecture.build(parts.task.describe()),
             parts.task,
             splits["train"],
             recipe,
@@ -79,11 +79,7 @@ def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
             lambda done, total, text: job.progress(digest, done, total, text), kept.watch
         )
         with job.store.staging(digest) as folder:
-            checkpoint = None
-            if trained.state is not None:
-                model.load_state_dict(trained.state)
-                model = perturbed("weights", parts.perturbations, model.to("cpu"))
-                checkpoint = save_checkpoint(model, model.state_dict(), folder, trained.epoch)
+            checkpoint = _save(trainer.model, trained, parts, folder)
             resumed = {"resumed": kept.resumed} if kept.resumed else {}
             record = Record(
                 digest=digest,
@@ -99,6 +95,15 @@ def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
         kept.drop()
     log.note(f"{trained.status} after {len(trained.history)} epochs")
     return trained.status
+
+
+def _save(model: nn.Module, trained: Trained, parts: Parts, folder: Path) -> Checkpoint | None:
+    """Write the model as it is after what is done to its weights; None if training diverged."""
+    if trained.state is None:
+        return None
+    model.load_state_dict(trained.state)
+    model = perturbed("weights", parts.perturbations, model.to("cpu"))
+    return save_checkpoint(model, model.state_dict(), folder, trained.epoch)
 
 
 def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class TorchvisionModel(Architecture):
             self.name, weights=None, num_classes=task.outputs, **rules.options(self.name, shape)
         )
         for module in model.modules():
-            if hasattr(module, "inplace"):
-                module.inplace = False  # type: ignore[assignment]
+            if "inplace" in vars(module):
+                vars(module)["inplace"] = False
         model = GrayToColour(model) if shape[0] == 1 else model
         self._check(_failure(model, task))
         return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import selectors
 import signal
 import socket
 import time
@@ -10,7 +11,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 
 from llt_core.interfaces import FailureKind, Job, Outcome, Progress, Report
 from llt_plugins.executors import frames
@@ -159,10 +159,12 @@ class Pool:
 
     # ----------------------------------------------------------------------------- hearing
 
-    def _wait(self, interruptions: Interruptions, end: float | None) -> list[object]:
+    def _wait(
+        self, interruptions: Interruptions, end: float | None
+    ) -> list[frames.Inbox | Interruptions]:
         """Wait until something happens, and take note of it; return what could be read."""
         busy = {worker.inbox: worker for worker in self._busy() if not worker.inbox.closed}
-        sources: list[object] = [*busy, interruptions]
+        sources: list[frames.Inbox | Interruptions] = [*busy, interruptions]
         if self._nursery is not None:
             sources.append(self._nursery.notices)
         moments = [w.deadline for w in busy.values() if w.deadline is not None and not w.reason]
@@ -171,7 +173,7 @@ class Pool:
         left = max(0.0, min(moments) - time.monotonic()) if moments else None
         if any(inbox.pending for inbox in busy):
             left = 0.0  # kept when a report raised
-        ready: list[object] = list(wait(sources, left))  # type: ignore[arg-type]
+        ready = _readable(sources, left)
         for inbox, worker in busy.items():
             if inbox in ready or inbox.pending:
                 self._hear(worker)
@@ -232,6 +234,16 @@ class Pool:
             worker.reason = ("timeout", f"the job took longer than {(self._limit or 0) / 60:g} min")
             if self._nursery is not None:
                 self._nursery.signal(number, signal.SIGKILL)
+
+
+def _readable(
+    sources: Sequence[frames.Inbox | Interruptions], seconds: float | None
+) -> list[frames.Inbox | Interruptions]:
+    """Wait until there is something to read; return where, nowhere when time is up."""
+    with selectors.DefaultSelector() as selector:
+        for source in sources:
+            selector.register(source, selectors.EVENT_READ, source)
+        return [key.data for key, _ in selector.select(seconds)]
 
 
 def _unpack(content: bytes, job: Job) -> Outcome | Progress | None:

@@ -24,12 +24,11 @@ from llt_core.interfaces import (
 )
 from llt_core.version import __version__
 from llt_plugins.executors.ray_connection import Connection, added_paths
+from llt_plugins.executors.ray_places import Places
 from llt_plugins.executors.ray_worker import Board, describe_loss, run
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the board of progress while jobs run."""
-COUNT_EVERY = 2.0
-"""Seconds for which the number of places in the cluster is remembered."""
 CANCEL_SECONDS = 10.0
 """How long cancelled jobs are waited for."""
 
@@ -82,7 +81,7 @@ class RayCluster(Executor):
     _task: Any = PrivateAttr(default=None)
     _board: Any = PrivateAttr(default=None)
     _asked: Any = PrivateAttr(default=None)
-    _counted: tuple[float, int] = PrivateAttr(default=(-math.inf, 0))
+    _places: Places | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -111,9 +110,10 @@ class RayCluster(Executor):
             Ray is not installed or does not answer, or no node has room for a single job.
         """
         self._connection = Connection.open(self.address)
+        self._places = Places({"CPU": self.cpus, "GPU": self.gpus, **self.resources})
         try:
-            if not self.jobs and not self._places():
-                self._refuse()
+            if not self.jobs and not self._places.count():
+                raise self._places.none()
             self._prepare()
         except BaseException:
             self.close()
@@ -124,8 +124,11 @@ class RayCluster(Executor):
 
         The surplus waits in Ray, where an autoscaler counts it as demand.
         """
-        places = max(1, self._places())
-        return self.jobs or places + math.ceil(places / 4)
+        if self.jobs:
+            return self.jobs
+        assert self._places is not None
+        places = max(1, self._places.count())
+        return places + math.ceil(places / 4)
 
     def submit(self, job: Job, report: Report) -> None:
         """Hand the job to Ray."""
@@ -258,56 +261,3 @@ class RayCluster(Executor):
         except ray.exceptions.RayError as error:
             return Outcome(self._running[reference].id, **describe_loss(error))
         return outcome
-
-    def _needs(self) -> dict[str, float]:
-        """Return what one job needs, by Ray's names."""
-        needs = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
-        return {name: amount for name, amount in needs.items() if amount}
-
-    def _places(self) -> int:
-        """Return how many jobs the nodes that are alive can run at once."""
-        import ray
-
-        counted, places = self._counted
-        if time.monotonic() - counted > COUNT_EVERY:
-            needs = self._needs()
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            places = sum(places_on(node, needs) for node in nodes)
-            self._counted = (time.monotonic(), places)
-        return places
-
-    def _refuse(self) -> None:
-        import ray
-
-        needs = ", ".join(f"{amount:g} {name}" for name, amount in self._needs().items())
-        nodes = []
-        for node in ray.nodes():
-            if node["Alive"]:
-                has = ", ".join(f"{v:g} {k}" for k, v in sorted(node["Resources"].items())
-                                if not k.startswith("node:") and "memory" not in k)  # fmt: skip
-                nodes.append(f"{node['NodeManagerAddress']} ({has or 'nothing'})")
-        raise RequestError(
-            f"no node of this Ray has room for one job, which needs {needs}",
-            where=f"nodes: {'; '.join(nodes)}",
-            expected="one node that has all of it",
-            next_step="ask for less (cpus, gpus, resources), start a node that has it, or set "
-            "jobs=N if nodes will join later",
-        )
-
-
-def places_on(node: Mapping[str, float], needs: Mapping[str, float]) -> int:
-    """Return how many jobs fit on a node at once.
-
-    A part of a GPU is a part of *one* GPU.
-
-    >>> places_on({"CPU": 4, "GPU": 2}, {"CPU": 1, "GPU": 0.6})
-    2
-    """
-    counts = []
-    for name, amount in needs.items():
-        has = node.get(name, 0)
-        if name == "GPU" and amount < 1:
-            counts.append(int(has) * int(1 / amount + 1e-9))
-        else:
-            counts.append(int(has / amount + 1e-9))
-    return min(counts)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from llt_core.interfaces import RequestError
+from llt_plugins.executors.machine import cores
 
 LOCAL = "local"
 PREFIX = "llt-ray-"
@@ -116,7 +117,7 @@ class Connection:
         with _environment(settings):
             ray.init(
                 address="local",
-                num_cpus=_cores(),
+                num_cpus=cores(),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -224,9 +225,3 @@ def _signals_kept() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

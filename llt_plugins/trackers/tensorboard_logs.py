@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,8 +42,8 @@ class TensorBoardLogs(Tracker):
         """Make the folder, if there is anything to write."""
         self._folder = None
         if any(summary["todo"].values()):
-            import tensorboard.summary.writer.record_writer  # noqa: F401  # or say what is missing
-
+            for module in ("tensorboard", "tensorboard.summary.writer.record_writer"):
+                importlib.import_module(module)  # or say now what is missing
             folder = Path(self.to) / (summary["name"] or "llt")
             folder.mkdir(parents=True, exist_ok=True)
             self._folder = folder.absolute()

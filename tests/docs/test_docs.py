@@ -24,7 +24,7 @@ from llt_core.plugins.manifest import KINDS, parse_entries, read_manifest
 from llt_core.plugins.settings import LOCAL, Settings, read_settings
 from llt_core.spec import MeasureCell, SweepSpec, TrainCell
 from llt_core.store import Checkpoint, Epoch, Failure, Record, Store
-from llt_core.sweep.compose import compose
+from llt_core.sweep.compose import Composer
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -202,7 +202,7 @@ def compose_sweep(text):
     keys = tomllib.loads(text)
     for profile in ("", *keys.get("profiles", {})):
         for point in SweepSpec.of(profile=profile, **keys).points():
-            compose(point.spec, Catalogue.discover())
+            Composer(Catalogue.discover()).compose(point.spec)
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_commands_would_run(page, local_plugins):
             pytest.fail(f"{shlex.join(words)}: {error.format_message()}")
         if words[0] == "run" and whole:
             keys = inspect.signature(_spec).parameters
-            compose(_spec(**{key: options[key] for key in keys}), local_plugins)
+            Composer(local_plugins).compose(_spec(**{key: options[key] for key in keys}))
         for key in ("task", "arch", "metrics", "perturbations", "metric", "name", "kind"):
             given = options.get(key)
             several = given if isinstance(given, list | tuple) else [given]

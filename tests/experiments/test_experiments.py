@@ -9,7 +9,7 @@ from llt_core.cli.main import main
 from llt_core.plugins import Catalogue
 from llt_core.spec import SweepSpec
 from llt_core.sweep import make_plan
-from llt_core.sweep.compose import compose
+from llt_core.sweep.compose import Composer
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -173,7 +173,7 @@ def test_every_composition_is_possible(path, profile):
     """Every name exists, every parameter is in range, and all parts go together."""
     catalogue = Catalogue.discover()
     for point in SweepSpec.read(path, profile).points():
-        compose(point.spec, catalogue)
+        Composer(catalogue).compose(point.spec)
 
 
 def test_a_mini_profile_runs(tmp_path, monkeypatch, capsys):

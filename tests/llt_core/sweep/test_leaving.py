@@ -12,9 +12,10 @@ import pytest
 import llt_core
 from llt_core.store import Failure, Store, drivers
 from llt_core.store import claims as claims_module
-from llt_core.store.cells import StoreError, write_whole
+from llt_core.store.cells import StoreError
 from llt_core.store.claims import Claim, Claims, read_claims
 from llt_core.store.drivers import Driver, DriverRecord, ask_to_stop
+from llt_core.store.files import write_whole
 from llt_core.sweep import Listener
 from llt_core.sweep.scheduler import Scheduler
 

@@ -18,7 +18,7 @@ from llt_core.store.index import records
 from llt_core.store.sweeps import names, recall
 from llt_core.sweep import Listener, make_plan
 from llt_core.sweep import compose as composing
-from llt_core.sweep.estimate import estimate
+from llt_core.sweep.estimate import Estimate, guess
 from llt_core.sweep.preview import preview
 
 AXES = {
@@ -572,7 +572,7 @@ def test_time_at_other_parameters_follows_a_power_law(sweep, plan, spec, here):
     axes = {"load": {"field": "architecture.width", "values": [64]}, "b": {
         "field": "train.batch_size", "values": [256]}}  # fmt: skip
     (cell,) = plan(spec(axes=axes, models=1, metrics=[], train={"epochs": 3})).trains
-    found = estimate([cell], timed)
+    found = Estimate.total(guess([cell], timed).values())
     assert found.seconds == pytest.approx(3 * law(cell.composition), rel=0.15)
     assert found.unknown == 0
 
@@ -588,6 +588,6 @@ def test_a_metric_never_measured_is_judged_by_its_cost(sweep, plan, spec, here):
     assert len(unknown) == 4
     # One forward pass over the split (the default cost), a third of an epoch of training.
     expected = sum(2 * median(seconds) / 3 for seconds in epoch.values())
-    found = estimate(unknown, records(Store(here / "store")))
+    found = Estimate.total(guess(unknown, records(Store(here / "store"))).values())
     assert found.seconds == pytest.approx(expected)
     assert found.unknown == 0

@@ -45,8 +45,9 @@ def train(tmp_path, monkeypatch):
             "compute": {"device": "cpu", "threads": 1, "checkpoint_epochs": 1} | (compute or {}),
             "force": force,
             "command": "",
+            "resume": not force if resume is None else resume,
             "plugins": {},
-        } | ({} if resume is None else {"resume": resume})
+        }
         with monkeypatch.context() as patch:
             if steps is not None:
                 patch.setattr(Trainer, "_step", dying_after(steps))

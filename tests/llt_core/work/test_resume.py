@@ -106,7 +106,7 @@ for case in json.loads(sys.argv[1]):
             "composition": planned.composition,
         }],
         "data_root": str(Path(".").absolute()),
-        "force": False, "command": "", "plugins": {},
+        "force": False, "resume": True, "command": "", "plugins": {},
     }
     plain = {"device": "cpu", "threads": 1}
     ends = [attempt(payload | {"store": "plain", "compute": plain})]

@@ -59,6 +59,7 @@ def trained(tmp_path):
             "data_root": str(tmp_path),
             "compute": REQUEST["compute"],
             "force": False,
+            "resume": True,
             "command": "",
             "plugins": {},
         }

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from llt_core.errors import RequestError
 from llt_plugins.executors import ray_connection
-from llt_plugins.executors.ray_cluster import RayCluster, places_on
+from llt_plugins.executors.ray_cluster import RayCluster
 from llt_plugins.executors.ray_connection import PREFIX, added_paths
+from llt_plugins.executors.ray_places import places_on
 from llt_plugins.executors.ray_worker import Board, describe_loss
 
 

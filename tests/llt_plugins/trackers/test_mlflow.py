@@ -171,10 +171,10 @@ def test_a_folder_as_mlflow_had_it_once(told, tmp_path, monkeypatch):
 def test_without_work_mlflow_is_not_imported(tmp_path):
     code = f"""
 import sys
-from llt_core.testing.requests import request
+from llt_core.testing.requests import answered
 from llt_plugins.trackers.mlflow_runs import MlflowRuns
 tracker = MlflowRuns(to={str(tmp_path / "no.db")!r})
-(_, started), (_, finished) = request(todo=False)
+(_, started), (_, finished) = answered()
 tracker.llt_sweep_started(**started)
 tracker.llt_sweep_finished()
 assert "mlflow" not in sys.modules and "torch" not in sys.modules
