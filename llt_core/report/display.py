@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from llt_core.analysis import Axis, Column
+from llt_core.analysis import Axis
 from llt_core.analysis.table import AxisKind, Floats
 
 PHASE_COLOURS = {
@@ -169,8 +169,3 @@ def metric_facts(name: str) -> MetricFacts:
     'weight norm'
     """
     return _METRICS.get(name) or MetricFacts(name.replace("_", " "))
-
-
-def metric_label(column: Column) -> str:
-    """Return what to write beside the numbers of a column: title and unit."""
-    return metric_facts(column.name).label(column.unit)
