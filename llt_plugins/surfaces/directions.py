@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import EigenStop, eigenpairs
-from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
+from llt_plugins.curvature.types import Report, ignore
 from llt_plugins.paths.vectors import ParameterLayout
 from llt_plugins.surfaces.parameters import by_filter, home, weight_matrices
 
@@ -107,8 +107,7 @@ class Eigenvectors:
 
 
 def leading_eigenvectors(
-    operator: SymmetricOperator,
-    generator: torch.Generator,
+    krylov: Krylov,
     count: int,
     *,
     tolerance: float = 1e-3,
@@ -117,20 +116,20 @@ def leading_eigenvectors(
 ) -> Eigenvectors:
     """Return the eigenvectors of the ``count`` eigenvalues of largest magnitude, by Lanczos.
 
-    The sequence starts with a block of ``count`` vectors, so an eigenvalue of that
-    multiplicity comes as often as it is there.
+    A sequence that starts with a block of ``count`` vectors finds an eigenvalue of that
+    multiplicity as often as it is there.
 
     Raises
     ------
     ValueError
         If the operator has fewer than ``count`` dimensions.
     """
-    if count > operator.size:
-        raise ValueError(f"{operator.size} parameters do not span {count} directions")
-    krylov = Krylov(operator, generator, block_size=count)
+    size = krylov.operator.size
+    if count > size:
+        raise ValueError(f"{size} parameters do not span {count} directions")
     pairs = eigenpairs(krylov, k=count, tolerance=tolerance, max_steps=max_steps, report=report)
     if pairs.stopped == "not_finite":
-        nothing = torch.full((count, operator.size), float("nan"), dtype=torch.float64)
+        nothing = torch.full((count, size), float("nan"), dtype=torch.float64)
         return Eigenvectors(nothing, nothing[:, 0], pairs.stopped)
     vectors = [with_fixed_sign(pairs.vector(krylov, index)) for index in range(count)]
     return Eigenvectors(torch.stack(vectors), torch.from_numpy(pairs.values), pairs.stopped)

@@ -76,7 +76,8 @@ def by_filter(weight: Tensor, groups: int) -> Tensor:
     """
     if groups == 0:
         return weight.flatten(1)[None, :, None]
-    return weight.flatten(2).unflatten(0, (groups, -1)).transpose(1, 2)
+    inputs = len(weight) // groups
+    return weight.flatten(2).view(groups, inputs, weight.shape[1], -1).transpose(1, 2)
 
 
 def home(device: torch.device) -> torch.device:
