@@ -42,7 +42,8 @@ class LossLine(AroundModel):
     about 15 products of the Hessian more.
 
     **Pitfalls.** A random direction is nearly orthogonal to the few directions in which the
-    loss curves most: lines look flatter than the top eigenvalue says. With the stored
+    loss curves most: lines look flatter than the top eigenvalue says. Where all weights that
+    a direction scales with are zero, it has no length and the value is undefined. With the stored
     statistics of batch norm much of the rise at radius 1 is activations that no longer fit
     them. The curvature is that of a finite step: for a smaller one take a smaller radius or
     more points, and float64 where the loss is nearly flat.

@@ -35,7 +35,8 @@ class LossSurface(AroundModel):
     of the Hessian more.
 
     **Pitfalls.** Two directions out of millions: a picture can look convex where the loss is
-    not, and different draws show different pictures. With the stored statistics of batch
+    not, and different draws show different pictures. Directions scaled with weights that are
+    all zero have no length, and the value is undefined. With the stored statistics of batch
     norm much of what is seen far from the model is activations that no longer fit them.
     Compare models at one radius and on the same scale of colours only.
     """
