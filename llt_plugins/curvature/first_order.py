@@ -79,11 +79,15 @@ class Ascent:
     losses
         At the start and after each step: float64, shape ``(steps + 1,)``.
     gradient_norm
-        At the start; where it is zero there is no way up, and ``losses`` is constant.
+        At the start.
+    lengths
+        ``‖Tg‖`` where each step starts, T = 1 for the plain form: shape ``(steps,)``. A step
+        of length zero leads nowhere, although with T the gradient may be other than zero.
     """
 
     losses: np.ndarray[Any, np.dtype[np.float64]]
     gradient_norm: float
+    lengths: np.ndarray[Any, np.dtype[np.float64]]
 
 
 def ascend(
@@ -128,11 +132,13 @@ def ascend(
     scales = [p.abs() if adaptive else torch.ones_like(p) for p in start]
     moved = [p.clone() for p in start]
     heights: list[float] = []
+    lengths: list[float] = []
     first = 0.0
     for step in range(steps):
         height, slopes = gradient(model, losses)
         heights.append(height)
         length = norm([t * g for t, g in zip(scales, slopes, strict=True)])
+        lengths.append(length)
         first = norm(slopes) if step == 0 else first
         factor = radius / steps / length if length > 0 else 0.0
         with torch.no_grad():
@@ -140,4 +146,4 @@ def ascend(
                 place.add_(t.square() * g, alpha=factor)
                 p.copy_(place)
     heights.append(mean_loss(model, losses))
-    return Ascent(np.asarray(heights), first)
+    return Ascent(np.asarray(heights), first, np.asarray(lengths))

@@ -98,6 +98,8 @@ class Cka(PairOfRepresentations):
             raise ValueError("minibatch averages unbiased HSIC: set debiased = true with it")
         if self.bootstrap and (self.features == "layers" or self.minibatch is not None):
             raise ValueError("bootstrap works on outputs, all at once: set bootstrap = 0 here")
+        if self.bootstrap and self.compat:
+            raise ValueError("compat = reference draws inputs twice: set bootstrap = 0 with it")
         if self.bootstrap == 1:
             raise ValueError("one bootstrap replicate has no spread: set 0, or 2 and more")
         if self.compat and (self.inputs, self.features == "layers") != ("mixup", False):

@@ -21,13 +21,10 @@ from llt_plugins.metrics.statuses import broken_weights, nothing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from llt_plugins.surfaces.directions import Eigenvectors
+    from llt_plugins.surfaces.evaluation import Evaluated
 
 _FORWARDS_PER_EIGENVECTOR = 15 * 8.0
 """About 15 Lanczos steps of about 8 forward passes each."""
-
-Terms = Any
-"""Scores of T terms at N points: numpy float64 ``(N, 2, T)``, loss (nats) and error (percent)."""
 
 
 class Landscape(SampledLoss):
@@ -83,39 +80,27 @@ class Landscape(SampledLoss):
         origin: Tensor,
         directions: Tensor,
         coordinates: Tensor,
+        contrasts: Tensor | None = None,
         *,
         recalibrated: bool = True,
-    ) -> Terms:
-        """Return the scores of every sample at ``origin + coordinates · directions``."""
+    ) -> Evaluated:
+        """Return loss (nats) and error (percent) at ``origin + coordinates · directions``."""
         from llt_plugins.surfaces.evaluation import evaluate
 
-        terms = evaluate(
+        return evaluate(
             model,
-            [(float(batch.weight), self._score(context, batch)) for batch in self.batches(context)],
+            [self._score(context, batch) for batch in self.batches(context)],
             origin,
             directions,
             coordinates,
+            contrasts=contrasts,
             dtype=self.torch_dtype(),
             passes=self._passes(context, model) if recalibrated else (),
-            per_term=True,
             report=context.report,
-        ).numpy()
-        # Outputs that are NaN still have an argmax; their errors are no errors.
-        terms[:, 1][~(abs(terms[:, 0]) < math.inf)] = math.nan
-        return terms
+        )
 
-    def eigenvectors(self, context: MeasureContext, count: int) -> Eigenvectors:
-        """Return the ``count`` leading eigenvectors of the Hessian of this very loss."""
-        from llt_plugins.curvature.operators.hessian import HessianOperator
-        from llt_plugins.surfaces.directions import leading_eigenvectors
-
-        with HessianOperator(*self.function(context)) as operator:
-            return leading_eigenvectors(operator, context.generator(), count, report=context.report)
-
-    def sampling_error(self, terms: Any, context: MeasureContext) -> tuple[float | None, str]:
+    def sampling_error(self, terms: Tensor, context: MeasureContext) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(T,)``, and what it is about."""
-        import torch
-
         from llt_plugins.means import standard_error
 
         if not math.isfinite(terms.sum()):
@@ -124,7 +109,7 @@ class Landscape(SampledLoss):
         if whole and self.split == "train":
             return 0.0, "exact over the split"
         owners = context.owners(self.split, self.samples)
-        error = standard_error(torch.from_numpy(terms), owners)
+        error = standard_error(terms, owners)
         return error, "unknown" if error is None else "sampling of the examples"
 
     def facts(self, context: MeasureContext) -> dict[str, Any]:
@@ -162,7 +147,9 @@ class Landscape(SampledLoss):
 
         def score(model: nn.Module) -> Tensor:
             scored = context.task.evaluate(forward(model, batch), batch)
-            return torch.stack([scored["loss"], 100.0 * (1.0 - scored["correct"])])
+            loss, error = scored["loss"], 100.0 * (1.0 - scored["correct"])
+            # Outputs that are NaN still have an argmax; their errors are no errors.
+            return torch.stack([loss, error.where(loss.isfinite(), math.nan)])
 
         return score
 

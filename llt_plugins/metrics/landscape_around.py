@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from llt_core.interfaces import MeasureContext, Status, parameter
+from llt_core.interfaces import MeasureContext, Measurement, Needs, Status, parameter
 from llt_plugins.metrics.landscape import Landscape
+from llt_plugins.metrics.second_order import SecondOrder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +24,13 @@ class Chosen:
     status: Status = "ok"
 
 
-class AroundModel(Landscape):
-    """A metric of the loss along directions from one model: random ones or eigenvectors."""
+class AroundModel(Landscape, SecondOrder):
+    """A metric of the loss along directions from one model: random ones or eigenvectors.
+
+    Eigenvectors come of the same operator and Lanczos steps as the metrics of second order.
+    """
+
+    needs: ClassVar[Needs] = Landscape.needs
 
     directions: Literal["filter", "layer", "random", "hessian"] = parameter(
         "filter",
@@ -52,16 +58,17 @@ class AroundModel(Landscape):
         """Whether eigenvectors of the Hessian are asked for."""
         return self.directions == "hessian"
 
-    def choose(self, context: MeasureContext, count: int) -> Chosen | None:
-        """Return ``count`` directions; None if products of the Hessian are not finite."""
+    def choose(self, context: MeasureContext, count: int) -> Chosen | list[Measurement]:
+        """Return ``count`` directions, or the answer where there are none."""
         import torch
 
-        from llt_plugins.surfaces.directions import random_direction
+        from llt_plugins.surfaces.directions import leading_eigenvectors, random_direction
 
         if self.directions == "hessian":
-            found = self.eigenvectors(context, count)
+            krylov = self.shared(context).krylov(count)
+            found = leading_eigenvectors(krylov, count, report=context.report)
             if found.stopped == "not_finite":
-                return None
+                return self.nothing("not_finite", "the Hessian has products that are not finite")
             status: Status = "limit" if found.stopped == "limit" else "ok"
             return Chosen(found.vectors, found.values.tolist(), status)
         generator = context.generator()
@@ -70,7 +77,13 @@ class AroundModel(Landscape):
             random_direction(context.model, generator, normalisation=kind, biases=self.biases)
             for _ in range(count)
         ]
-        return Chosen(torch.stack(draws))
+        vectors = torch.stack(draws)
+        if not vectors.any(dim=1).all():
+            reason = (
+                f"the {self.directions} directions have length zero: no weight that is not zero"
+            )
+            return self.nothing("undefined", f"{reason} would move")
+        return Chosen(vectors)
 
     def facts(self, context: MeasureContext) -> dict[str, Any]:
         """Return the details that all measurements give."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from llt_core.interfaces import (
     Figure,
@@ -14,6 +14,9 @@ from llt_core.interfaces import (
     parameter,
 )
 from llt_plugins.metrics.landscape_around import AroundModel, Chosen
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LossLine(AroundModel):
@@ -39,7 +42,8 @@ class LossLine(AroundModel):
     about 15 products of the Hessian more.
 
     **Pitfalls.** A random direction is nearly orthogonal to the few directions in which the
-    loss curves most: lines look flatter than the top eigenvalue says. With the stored
+    loss curves most: lines look flatter than the top eigenvalue says. Where all weights that
+    a direction scales with are zero, it has no length and the value is undefined. With the stored
     statistics of batch norm much of the rise at radius 1 is activations that no longer fit
     them. The curvature is that of a finite step: for a smaller one take a smaller radius or
     more points, and float64 where the loss is nearly flat.
@@ -84,7 +88,6 @@ class LossLine(AroundModel):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return rise and curvature; the curves lie beside the rise."""
-        import numpy as np
         import torch
 
         from llt_plugins.surfaces.evaluation import steps
@@ -93,55 +96,58 @@ class LossLine(AroundModel):
         model = context.model
         if (nothing := self.without_surface(context)) is not None:
             return nothing
-        chosen = self.choose(context, self._count)
-        if chosen is None:
-            return self.nothing("not_finite", "the Hessian has products that are not finite")
-        vectors = chosen.vectors
+        if isinstance(chosen := self.choose(context, self._count), list):
+            return chosen
+        count = len(chosen.vectors)
         position = steps(self.radius, self.points)
         half = self.points // 2
         moved = torch.cat([position[:half], position[half + 1 :]])
         # The model itself lies on every line, but is evaluated once.
         coordinates = torch.cat(
-            [torch.zeros(1, len(vectors)), torch.kron(torch.eye(len(vectors)), moved[:, None])]
+            [torch.zeros(1, count), torch.kron(torch.eye(count), moved[:, None])]
         ).double()
-        terms = self.cut(context, model, flatten(model), vectors, coordinates)
-        centre = terms[:1]
-        lines = [
-            self._line(centre, side)
-            for side in terms[1:].reshape(len(vectors), -1, *terms.shape[1:])
-        ]
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self._results(context, position.numpy(), lines, chosen)
+        places = torch.arange(1, len(coordinates)).view(count, -1)
+        places = torch.cat([places[:, :half], places.new_zeros(count, 1), places[:, half:]], dim=1)
+        contrasts = self._stencils(position)[:, None].expand(-1, count, -1)
+        contrasts = torch.zeros(2, count, len(coordinates), dtype=torch.float64).scatter(
+            2, places.expand(2, -1, -1), contrasts
+        )
+        found = self.cut(
+            context, model, flatten(model), chosen.vectors, coordinates, contrasts.flatten(0, 1)
+        )
+        terms = found.contrasts[:, 0].view(2, count, -1)
+        return self._results(context, position, found.means[places], terms, chosen)
 
-    def _line(self, centre: Any, sides: Any) -> Any:
-        """Put the model back between the two sides of one line: ``(N, 2, T)``."""
-        import numpy as np
-
+    def _stencils(self, position: Tensor) -> Tensor:
+        """Return how the points of a line weigh in its rise and in its curvature: ``(2, N)``."""
         half = self.points // 2
-        return np.concatenate([sides[:half], centre, sides[half:]])
+        rise, bend = stencils = position.new_zeros(2, self.points)
+        rise[0] = rise[-1] = 0.5
+        rise[half] = -1.0
+        bend[half - 1 : half + 2] = position.new_tensor([1.0, -2.0, 1.0]) / position[half + 1] ** 2
+        return stencils
 
     def _results(
-        self, context: MeasureContext, position: Any, lines: list[Any], chosen: Chosen
+        self,
+        context: MeasureContext,
+        position: Tensor,
+        lines: Tensor,
+        contrasts: Tensor,
+        chosen: Chosen,
     ) -> list[Measurement]:
-        import numpy as np
-
-        half = self.points // 2
-        step = position[half + 1]
-        losses = np.stack([line[:, 0] for line in lines])  # (D, N, T)
-        rise = 0.5 * (losses[:, 0] + losses[:, -1]) - losses[:, half]
-        bend = (losses[:, half + 1] - 2 * losses[:, half] + losses[:, half - 1]) / step**2
-        curves = losses.mean(axis=2)
+        """Return the measurements of ``lines`` ``(D, N, 2)`` and ``contrasts`` ``(2, D, T)``."""
+        count, curves = len(lines), lines[..., 0]
         arrays = {
-            "position": position,
-            "loss": curves.mean(axis=0),
-            "error_percent": np.mean([line[:, 1].mean(axis=1) for line in lines], axis=0),
-            "losses": curves,
+            "position": position.numpy(),
+            "loss": curves.mean(dim=0).numpy(),
+            "error_percent": lines[..., 1].mean(dim=0).numpy(),
+            "losses": curves.numpy().copy(),
         }
-        if len(lines) > 1:
-            arrays["loss_error"] = curves.std(axis=0, ddof=1) / len(lines) ** 0.5
+        if count > 1:
+            arrays["loss_error"] = curves.std(dim=0).numpy() / count**0.5
         more = {"eigenvalue": chosen.eigenvalues[0]} if chosen.eigenvalues else {}
         results = []
-        for quantity, terms in zip(self.returns, (rise, bend), strict=True):
+        for quantity, terms in zip(self.returns, contrasts, strict=True):
             error, kind = self._error(context, terms)
             value = float(terms.mean())
             results.append(
@@ -150,13 +156,13 @@ class LossLine(AroundModel):
                     value=value,
                     standard_error=error,
                     unit=quantity.unit,
-                    n=len(lines),
+                    n=count,
                     counted="directions",
                     status=chosen.status if math.isfinite(value) else "not_finite",
                     details=self.facts(context)
                     | {"error_kind": kind}
                     | more
-                    | self.why_not(value, curves.reshape(-1)),
+                    | self.why_not(value, curves.flatten()),
                     arrays=arrays if quantity is self.returns[0] else {},
                     figures=self._figures("loss_error" in arrays)
                     if quantity is self.returns[0]
@@ -165,15 +171,13 @@ class LossLine(AroundModel):
             )
         return results
 
-    def _error(self, context: MeasureContext, terms: Any) -> tuple[float | None, str]:
+    def _error(self, context: MeasureContext, terms: Tensor) -> tuple[float | None, str]:
         """Return the standard error of the mean of ``terms`` ``(D, T)``."""
-        import torch
-
         from llt_plugins.means import standard_error
 
         if len(terms) == 1:
             return self.sampling_error(terms[0], context)
-        error = standard_error(torch.from_numpy(terms.mean(axis=1)))
+        error = standard_error(terms.mean(dim=1))
         return error, "unknown" if error is None else "standard error over directions"
 
     def _figures(self, banded: bool) -> tuple[Figure, ...]:

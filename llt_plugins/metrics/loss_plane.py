@@ -140,7 +140,6 @@ class LossPlane(Landscape):
     def _result(
         self, context: MeasureContext, copies: list[nn.Module], plane: Plane
     ) -> Measurement:
-        import numpy as np
         import torch
 
         from llt_plugins.surfaces.evaluation import grid
@@ -148,12 +147,13 @@ class LossPlane(Landscape):
         x, y = (self._axis(plane.corners[:, k]) for k in (0, 1))
         special = torch.cat([plane.corners.mean(dim=0, keepdim=True), plane.corners])
         points = torch.cat([special, grid(x, y)])
-        terms = self.cut(context, copies[0], plane.origin, plane.directions, points)
-        losses = terms[:, 0]
-        with np.errstate(invalid="ignore", over="ignore"):
-            barrier = losses[0] - losses[1:4].mean(axis=0)
-            error, kind = self.sampling_error(barrier, context)
-        means = terms[4:].mean(axis=2).reshape(self.points, self.points, 2)
+        contrast = points.new_zeros(1, len(points))
+        contrast[0, :4] = points.new_tensor([1.0, -1 / 3, -1 / 3, -1 / 3])
+        found = self.cut(context, copies[0], plane.origin, plane.directions, points, contrast)
+        barrier = found.contrasts[0, 0]
+        error, kind = self.sampling_error(barrier, context)
+        losses = found.means[:, 0].numpy()
+        means = found.means[4:].view(self.points, self.points, 2).numpy()
         quantity, value = self.returns[0], float(barrier.mean())
         return Measurement(
             name=quantity.name,
@@ -163,7 +163,7 @@ class LossPlane(Landscape):
             n=len(barrier),
             counted=context.counted,
             details=self.facts(context)
-            | self.why_not(value, losses.mean(axis=1))
+            | self.why_not(value, losses)
             | {"models": list(self.models), "error_kind": kind},
             arrays={
                 "x": x.numpy(),
@@ -171,7 +171,7 @@ class LossPlane(Landscape):
                 "loss": means[..., 0].copy(),
                 "error_percent": means[..., 1].copy(),
                 "corners": plane.corners.numpy(),
-                "corner_loss": losses[1:4].mean(axis=1),
+                "corner_loss": losses[1:4].copy(),
                 "corner_loss_stored": self._stored(context, copies, plane.directions),
             },
             figures=surface_figures(
@@ -197,9 +197,9 @@ class LossPlane(Landscape):
         here = torch.zeros(1, 2, dtype=torch.float64)
         return np.asarray(
             [
-                self.cut(context, model, flatten(model), directions, here, recalibrated=False)[
-                    0, 0
-                ].mean()
+                self.cut(
+                    context, model, flatten(model), directions, here, recalibrated=False
+                ).means[0, 0]
                 for model in copies
             ]
         )

@@ -35,7 +35,8 @@ class LossSurface(AroundModel):
     of the Hessian more.
 
     **Pitfalls.** Two directions out of millions: a picture can look convex where the loss is
-    not, and different draws show different pictures. With the stored statistics of batch
+    not, and different draws show different pictures. Directions scaled with weights that are
+    all zero have no length, and the value is undefined. With the stored statistics of batch
     norm much of what is seen far from the model is activations that no longer fit them.
     Compare models at one radius and on the same scale of colours only.
     """
@@ -71,18 +72,18 @@ class LossSurface(AroundModel):
             return nothing
         if sum(p.numel() for p in model.parameters() if p.requires_grad) < 2:
             return self.nothing("undefined", "one trainable parameter spans no plane")
-        chosen = self.choose(context, 2)
-        if chosen is None:
-            return self.nothing("not_finite", "the Hessian has products that are not finite")
+        if isinstance(chosen := self.choose(context, 2), list):
+            return chosen
         axis = steps(self.radius, self.points)
         points = grid(axis, axis)
-        terms = self.cut(context, model, flatten(model), chosen.vectors, points)
-        inside = (points.norm(dim=1) <= self.radius * (1 + 1e-9)).numpy()
+        inside = (points.norm(dim=1) <= self.radius * (1 + 1e-9)).double()
         centre = len(points) // 2
-        with np.errstate(invalid="ignore", over="ignore"):
-            rises = terms[inside, 0].mean(axis=0) - terms[centre, 0]
-            error, kind = self.sampling_error(rises, context)
-        means = terms.mean(axis=2).reshape(self.points, self.points, 2)
+        contrast = inside / inside.sum()
+        contrast[centre] -= 1.0
+        found = self.cut(context, model, flatten(model), chosen.vectors, points, contrast[None])
+        rises = found.contrasts[0, 0]
+        error, kind = self.sampling_error(rises, context)
+        means = found.means.view(self.points, self.points, 2).numpy()
         arrays = {
             "x": axis.numpy(),
             "y": axis.numpy().copy(),
@@ -103,7 +104,7 @@ class LossSurface(AroundModel):
                 status=chosen.status if math.isfinite(value) else "not_finite",
                 details=self.facts(context)
                 | self.why_not(value, means[..., 0].reshape(-1))
-                | {"error_kind": kind, "loss_at_the_model": float(terms[centre, 0].mean())},
+                | {"error_kind": kind, "loss_at_the_model": float(found.means[centre, 0])},
                 arrays=arrays,
                 figures=surface_figures(
                     self.split, f"{self.directions} direction 1", f"{self.directions} direction 2"

@@ -32,8 +32,9 @@ class Sharpness(SampledLoss):
     **Cost.** One gradient a step and one forward pass over the samples.
 
     **Pitfalls.** For small ρ it is ρ times the gradient norm and knows nothing of curvature:
-    compare models at one ρ, large enough for the loss to bend. Where the gradient vanishes
-    there is no direction to take and the value is undefined. Without ``adaptive`` a network
+    compare models at one ρ, large enough for the loss to bend. Where the gradient vanishes,
+    for ``adaptive`` at every weight that is not zero, there is no direction to take and the
+    value is undefined. Without ``adaptive`` a network
     with larger weights looks flatter. The published ρ are 0.05 (plain) and 0.5 (adaptive),
     with gradients of batches, not of the whole split.
     """
@@ -75,7 +76,10 @@ class Sharpness(SampledLoss):
         way = ascend(model, losses, self.radius, steps=self.steps, adaptive=self.adaptive)
         if way.gradient_norm == 0:
             return self.undefined("the gradient is zero, so no direction leads up")
-        finite = bool(np.isfinite(way.losses).all())
+        if not way.lengths.all():
+            where = "at every weight that is not zero" if self.adaptive else "on the way"
+            return self.undefined(f"the gradient is zero {where}, so no direction leads up")
+        finite = bool(np.isfinite([*way.losses, *way.lengths]).all())
         arrays: dict[str, Any] = {}
         if finite:
             arrays = {

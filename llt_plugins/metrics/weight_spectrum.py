@@ -27,13 +27,14 @@ class WeightSpectrum(Metric):
     """Spectra of the weight matrices of a model, layer by layer; no data is needed.
 
     **Definition.** Every weight with at least two axes is a matrix W, a convolution
-    ``(O, I, k, k)`` one of shape ``(O, I·k·k)``. ``weight_spectrum_alpha`` is the mean over
-    layers of the exponent α of a power law ``p(λ) ∝ λ^(−α)`` for the largest eigenvalues λ
-    of ``WᵀW``, fitted by maximum likelihood above the xmin that makes the
-    Kolmogorov–Smirnov distance smallest (Clauset, Shalizi and Newman 2009, by the package
-    ``powerlaw``); small α, a heavy tail, is read as a sign of implicit self-regularisation
-    (Martin and Mahoney 2021). ``weight_spectrum_stable_rank`` is the mean of
-    ``‖W‖²_F/‖W‖²₂``, ``weight_spectrum_norm`` the geometric mean of ``‖W‖₂``.
+    ``(O, I, k, k)`` one of shape ``(O, I·k·k)``, and so is a transposed one.
+    ``weight_spectrum_alpha`` is the mean over layers of the exponent α of a power law
+    ``p(λ) ∝ λ^(−α)`` for the largest eigenvalues λ of ``WᵀW``, fitted by maximum likelihood
+    above the xmin that makes the Kolmogorov–Smirnov distance smallest (Clauset, Shalizi and
+    Newman 2009, by the package ``powerlaw``); small α, a heavy tail, is read as a sign of
+    implicit self-regularisation (Martin and Mahoney 2021).
+    ``weight_spectrum_stable_rank`` is the mean of ``‖W‖²_F/‖W‖²₂``, ``weight_spectrum_norm``
+    the geometric mean of ``‖W‖₂``.
 
     **Error.** For α, the fits' own errors ``(α − 1)/√tail`` put together; not the spread over
     layers, which is in ``details["layer_spread"]``: the layers are no sample of other layers.
@@ -101,12 +102,13 @@ class WeightSpectrum(Metric):
         if broken:
             reason = f"the weights of {', '.join(broken)} are not finite"
             return nothing(self.returns, "not_finite", reason)
-        spectra = [s for s in spectra if s.spectral_norm > 0]
+        zero = {s.name: "all weights are zero" for s in spectra if not s.spectral_norm > 0}
+        spectra = [s for s in spectra if s.name not in zero]
         if not spectra:
             reason = "the model has no weight matrix that is not zero"
             return nothing(self.returns, "undefined", reason)
         fits, skipped = self._fits(context, spectra)
-        return [self._exponent(spectra, fits, skipped), *self._means(spectra)]
+        return [self._exponent(spectra, fits, zero | skipped), *self._means(spectra)]
 
     def _fits(
         self, context: MeasureContext, spectra: list[LayerSpectrum]

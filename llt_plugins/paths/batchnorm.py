@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,10 +31,11 @@ def recalibrate(model: nn.Module, passes: Iterable[Pass]) -> int:
     Interpolated weights do not go with interpolated statistics: without this step every path
     through a network with batch normalisation shows a barrier that is not there (Garipov et
     al. 2018, appendix A.3). Each normalisation sees what the layers before it give when they
-    normalise by the minibatch. Its new statistics are the averages over minibatches, weighted
-    by their sizes, of the minibatch mean and of the *unbiased* minibatch variance (n − 1),
-    the same quantity that torch's own running variance estimates; the spread of the minibatch
-    means is not part of it. So the size of the minibatches matters a little.
+    normalise by the minibatch. Its new statistics are the averages over its calls, weighted
+    by the sizes of the minibatches, of the mean of the call and of the *unbiased* variance
+    (n − 1), the same quantity that torch's own running variance estimates; the spread of the
+    means is not part of it. So the size of the minibatches matters a little. A normalisation
+    that one forward pass uses several times counts each use alike.
 
     Only batch normalisation is put into training mode; dropout stays off. A model without
     batch normalisation costs nothing: ``passes`` is not touched.
@@ -54,17 +56,24 @@ def recalibrate(model: nn.Module, passes: Iterable[Pass]) -> int:
     if not modules:
         return 0
     kept = [(module, module.momentum, module.training) for module in modules]
-    seen = 0
+    averaged = dict.fromkeys(modules, 0)
+    seen = size = 0
+
+    def average(module: _BatchNorm, _: Any) -> None:
+        averaged[module] += size
+        module.momentum = size / averaged[module]
+
+    hooks = [module.register_forward_pre_hook(average) for module in modules]
     try:
         for module in modules:
             module.reset_running_stats()
             module.train()
         for size, forward in passes:
             seen += size
-            for module in modules:
-                module.momentum = size / seen
             forward(model)
     finally:
+        for hook in hooks:
+            hook.remove()
         for module, momentum, training in kept:
             module.momentum = momentum
             module.train(training)

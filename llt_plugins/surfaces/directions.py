@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import EigenStop, eigenpairs
-from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
+from llt_plugins.curvature.types import Report, ignore
 from llt_plugins.paths.vectors import ParameterLayout
-from llt_plugins.surfaces.parameters import home, weight_matrices
+from llt_plugins.surfaces.parameters import by_filter, home, weight_matrices
 
 Normalisation = Literal["filter", "layer", "none"]
 """What of a Gaussian direction is scaled to the norm that the same part of θ has."""
@@ -28,9 +28,9 @@ def random_direction(
     """Draw a Gaussian direction, normalised part by part.
 
     With ``"filter"``, each filter ``dᵢⱼ`` becomes ``dᵢⱼ ‖θᵢⱼ‖ / ‖dᵢⱼ‖`` (Li, Xu, Taylor,
-    Studer and Goldstein 2018, section 4). A filter is one slice along the first axis of a
-    weight: what makes one output channel of a convolution or one output of a linear layer,
-    the vector of one token of an embedding. Without it, networks whose weights are large
+    Studer and Goldstein 2018, section 4). A filter is what makes one output channel of a
+    convolution, transposed or not, or one output of a linear layer, and the vector of one
+    token of an embedding. Without it, networks whose weights are large
     look flat, although rescaling layers that batch norm or ReLU follow changes nothing.
 
     Parameters
@@ -62,17 +62,20 @@ def random_direction(
             draw = torch.zeros_like(draw)
         elif normalisation != "none":
             theta = parameter.detach().to(draw.device).double()
-            rows = len(theta) if normalisation == "filter" and name in matrices else 1
-            draw = _scaled(draw.reshape(rows, -1), theta.reshape(rows, -1))
+            if normalisation == "filter" and name in matrices:
+                # The filters of the draw are views, so it is the draw that is scaled.
+                _scale(*(by_filter(tensor, matrices[name]) for tensor in (draw, theta)))
+            else:
+                _scale(draw.reshape(1, -1), theta.reshape(1, -1))
         parts.append(draw.reshape(-1))
     return torch.cat(parts)
 
 
-def _scaled(direction: Tensor, theta: Tensor) -> Tensor:
-    """Give every row of ``direction`` ``(F, n)`` the norm of that row of ``theta``."""
-    lengths = direction.norm(dim=1, keepdim=True)
-    scale: Tensor = theta.norm(dim=1, keepdim=True) / torch.where(lengths > 0, lengths, 1.0)
-    return direction * scale
+def _scale(direction: Tensor, theta: Tensor) -> None:
+    """Give every filter of ``direction`` the norm of the same one of ``theta``."""
+    axes = (-2, -1)
+    lengths = direction.norm(dim=axes, keepdim=True)
+    direction.mul_(theta.norm(dim=axes, keepdim=True) / torch.where(lengths > 0, lengths, 1.0))
 
 
 def with_fixed_sign(vector: Tensor) -> Tensor:
@@ -104,8 +107,7 @@ class Eigenvectors:
 
 
 def leading_eigenvectors(
-    operator: SymmetricOperator,
-    generator: torch.Generator,
+    krylov: Krylov,
     count: int,
     *,
     tolerance: float = 1e-3,
@@ -114,20 +116,20 @@ def leading_eigenvectors(
 ) -> Eigenvectors:
     """Return the eigenvectors of the ``count`` eigenvalues of largest magnitude, by Lanczos.
 
-    The sequence starts with a block of ``count`` vectors, so an eigenvalue of that
-    multiplicity comes as often as it is there.
+    A sequence that starts with a block of ``count`` vectors finds an eigenvalue of that
+    multiplicity as often as it is there.
 
     Raises
     ------
     ValueError
         If the operator has fewer than ``count`` dimensions.
     """
-    if count > operator.size:
-        raise ValueError(f"{operator.size} parameters do not span {count} directions")
-    krylov = Krylov(operator, generator, block_size=count)
+    size = krylov.operator.size
+    if count > size:
+        raise ValueError(f"{size} parameters do not span {count} directions")
     pairs = eigenpairs(krylov, k=count, tolerance=tolerance, max_steps=max_steps, report=report)
     if pairs.stopped == "not_finite":
-        nothing = torch.full((count, operator.size), float("nan"), dtype=torch.float64)
+        nothing = torch.full((count, size), float("nan"), dtype=torch.float64)
         return Eigenvectors(nothing, nothing[:, 0], pairs.stopped)
     vectors = [with_fixed_sign(pairs.vector(krylov, index)) for index in range(count)]
     return Eigenvectors(torch.stack(vectors), torch.from_numpy(pairs.values), pairs.stopped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,10 +19,7 @@ from llt_plugins.paths.vectors import ParameterLayout, trainable
 from llt_plugins.surfaces.parameters import unflatten
 
 Score = Callable[[nn.Module], Tensor]
-"""Scores one fixed micro-batch: the means, ``()`` or ``(S,)``, or each term, ``(S, B)``."""
-
-WeightedScore = tuple[float, Score]
-"""How many terms the means average, and the score. The total is ``Σ wᵢ sᵢ / Σ wᵢ``."""
+"""Scores one fixed micro-batch: S scores of each of its B terms, shape ``(S, B)``."""
 
 _MOST_POINTS = 32
 _MOST_NUMBERS = 2_000_000
@@ -59,20 +57,39 @@ def grid(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([columns.reshape(-1), rows.reshape(-1)], dim=1)
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores at N points, of T terms in all micro-batches together.
+
+    Attributes
+    ----------
+    means
+        Mean over the terms: float64 on the CPU, shape ``(N, S)``.
+    contrasts
+        Linear combinations of points, for every term: float64 on the CPU, shape ``(K, S, T)``.
+    """
+
+    means: Tensor
+    contrasts: Tensor
+
+
 def evaluate(
     model: nn.Module,
-    scores: Sequence[WeightedScore],
+    scores: Sequence[Score],
     origin: Tensor,
     directions: Tensor,
     coordinates: Tensor,
     *,
+    contrasts: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     passes: Sequence[Pass] = (),
-    per_term: bool = False,
     points_at_once: int | Literal["auto"] = "auto",
     report: Report = ignore,
-) -> Tensor:
+) -> Evaluated:
     """Return the scores at ``origin + Σₖ coordinates[:, k] · directions[k]``.
+
+    Of the terms of a point its means are kept, and what it adds to the contrasts: memory
+    does not grow with points times terms.
 
     Parameters
     ----------
@@ -86,14 +103,14 @@ def evaluate(
         Float64, shape ``(D, P)``.
     coordinates
         Float64, shape ``(N, D)``.
+    contrasts
+        Float64, shape ``(K, N)``: each row weighs the points of one contrast. A point of
+        weight zero plays no part in it, whatever its scores are. None for no contrast.
     dtype
-        Type in which the model computes; points and means are float64.
+        Type in which the model computes; points, means and contrasts are float64.
     passes
         Micro-batches on which batch norm is re-estimated at every point; with none of them
         the stored statistics hold everywhere.
-    per_term
-        Whether scores have the shape ``(S, B)`` and are put together instead of averaged;
-        the weights then play no part.
     points_at_once
         Number of points in one forward pass by ``torch.func.vmap``; ``"auto"`` asks
         :func:`points_together`. Models that vmap cannot handle, and points that re-estimate
@@ -101,36 +118,44 @@ def evaluate(
     report
         Called as ``report(done, N)``.
 
-    Returns
-    -------
-    Tensor
-        Float64 on the CPU, shape ``(N, S)``; S is 1 for scores of shape ``()``. With
-        ``per_term``, ``(N, S, T)`` with T the sum of the B.
-
     Raises
     ------
     ValueError
-        If shapes do not fit the model, or the weights are not positive.
+        If shapes do not fit the model or each other, or there are no scores.
 
     Examples
     --------
     >>> model = nn.Linear(1, 1, bias=False)
-    >>> score = lambda m: m.weight.square().sum()
+    >>> score = lambda m: m.weight.square()
     >>> zero, one = torch.zeros(1).double(), torch.ones(1, 1).double()
-    >>> evaluate(model, [(1.0, score)], zero, one, torch.tensor([[0.0], [3.0]])).T
+    >>> evaluate(model, [score], zero, one, torch.tensor([[0.0], [3.0]])).means.T
     tensor([[0., 9.]], dtype=torch.float64)
     """
     twin = evaluation_copy(model, dtype)
-    _check_shapes(ParameterLayout(twin).size, origin, directions, coordinates)
-    shares = _shares([weight for weight, _ in scores])
-    function = _Scores(twin, [s for _, s in scores], None if per_term else shares, passes)
+    if contrasts is None:
+        contrasts = torch.empty(0, len(coordinates))
+    contrasts = contrasts.double()
+    _check_shapes(ParameterLayout(twin).size, origin, directions, coordinates, contrasts)
+    if not scores:
+        raise ValueError("there are no scores, expected at least one micro-batch")
+    function = _Scores(twin, scores, passes)
     at_once = points_together(twin) if points_at_once == "auto" else points_at_once
-    found: list[Tensor] = []
+    means = sums = torch.empty(0)
+    done = 0
     with torch.no_grad():
         for points in _chunks(origin, directions, coordinates, 1 if passes else at_once):
-            found.append(function.at(points).double().cpu())
-            report(sum(map(len, found)), len(coordinates))
-    return torch.cat(found)
+            terms = function.at(points).cpu().double()
+            if done == 0:
+                means = terms.new_empty(len(coordinates), terms.shape[1])
+                sums = terms.new_zeros(len(contrasts), *terms.shape[1:])
+            here = slice(done, done + len(terms))
+            means[here] = terms.mean(dim=-1)
+            for total, weights in zip(sums, contrasts[:, here], strict=True):
+                counts = weights != 0
+                total += torch.tensordot(weights[counts], terms[counts], dims=1)
+            done += len(terms)
+            report(done, len(coordinates))
+    return Evaluated(means, sums)
 
 
 def points_together(model: nn.Module) -> int:
@@ -139,7 +164,8 @@ def points_together(model: nn.Module) -> int:
     Measured on one CPU thread, in units of the time one by one: perceptrons of 3,000 to
     70,000 parameters take 0.3 to 0.75 with 32 points at once, of 150,000 to 200,000 0.75 with
     8 points and 1.0 to 1.3 with 32, one of 855,000 gains nothing. Convolutions, whose weights
-    then differ from point to point, take 1.2 to 3.0 in a ResNet-18 of width 8.
+    then differ from point to point, lose the layout they are fast in: 1.2 to 1.5 in a ResNet-18
+    of width 8, 1.8 to 2.2 in a VGG-11 of width 8, 2.4 to 3.4 in two layers.
     """
     if any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules()):
         return 1
@@ -153,30 +179,24 @@ class _Scores(nn.Module):
     def __init__(
         self,
         inner: nn.Module,
-        scores: list[Score],
-        shares: list[float] | None,
+        scores: Sequence[Score],
         passes: Sequence[Pass],
     ) -> None:
         super().__init__()
         self.inner = inner
         self._scores = scores
-        self._shares = shares
         self._passes = passes
         self._own = trainable(self)
         self._layout = ParameterLayout(self)
 
     def forward(self) -> Tensor:
-        """Return the scores with whatever parameters the model has just now."""
+        """Return the scores ``(S, T)`` with whatever parameters the model has just now."""
         if self._passes:
             recalibrate(self.inner, self._passes)
-        parts = [_precise(score(self.inner)) for score in self._scores]
-        if self._shares is None:
-            return torch.cat(parts, dim=-1)
-        means = [share * part.reshape(-1) for share, part in zip(self._shares, parts, strict=True)]
-        return torch.stack(means).sum(dim=0)
+        return torch.cat([score(self.inner) for score in self._scores], dim=-1)
 
     def at(self, points: Tensor) -> Tensor:
-        """Return the scores at ``points`` ``(n, P)``, one row each."""
+        """Return the scores ``(n, S, T)`` at ``points`` ``(n, P)``."""
         if len(points) > 1:
             try:
                 return self._together(points)
@@ -202,18 +222,15 @@ class _Scores(nn.Module):
         return result
 
 
-def _precise(means: Tensor) -> Tensor:
-    """Return float64, which mps does not have."""
-    return means if means.device.type == "mps" else means.double()
-
-
 def _chunks(origin: Tensor, directions: Tensor, coordinates: Tensor, size: int) -> Iterator[Tensor]:
     """Yield the points ``(≤ size, P)`` in order."""
     for some in torch.split(coordinates.to(directions), size):
         yield torch.addmm(origin.expand(len(some), -1), some, directions)
 
 
-def _check_shapes(size: int, origin: Tensor, directions: Tensor, coordinates: Tensor) -> None:
+def _check_shapes(
+    size: int, origin: Tensor, directions: Tensor, coordinates: Tensor, contrasts: Tensor
+) -> None:
     if origin.shape != (size,) or directions.ndim != 2 or directions.shape[1] != size:
         raise ValueError(
             f"origin and directions have shapes {tuple(origin.shape)} and "
@@ -225,11 +242,8 @@ def _check_shapes(size: int, origin: Tensor, directions: Tensor, coordinates: Te
             f"the coordinates have shape {tuple(coordinates.shape)}, expected "
             f"(N, {len(directions)}) with N ≥ 1: one for each direction"
         )
-
-
-def _shares(weights: list[float]) -> list[float]:
-    """Return the weights divided by their sum."""
-    total = math.fsum(weights)
-    if not weights or min(weights) < 0 or not (0 < total < math.inf):
-        raise ValueError(f"the micro-batches weigh {weights}, expected at least one, all positive")
-    return [weight / total for weight in weights]
+    if contrasts.ndim != 2 or contrasts.shape[1] != len(coordinates):
+        raise ValueError(
+            f"the contrasts have shape {tuple(contrasts.shape)}, expected "
+            f"(K, {len(coordinates)}): one weight for each point"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llt_plugins.surfaces.parameters import weight_matrices
+from llt_plugins.surfaces.parameters import by_filter, weight_matrices
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -23,7 +23,8 @@ class LayerSpectrum:
     name
         Name of the parameter.
     shape
-        ``(O, I)``; a convolution ``(O, I, k, k)`` counts as ``(O, I·k·k)``.
+        ``(O, I)``; a convolution ``(O, I, k, k)`` counts as ``(O, I·k·k)``, a transposed one
+        ``(I, O, k, k)`` too.
     singular_values
         Descending, float64, shape ``(min(O, I),)``; all NaN when the weights are not finite.
     precision
@@ -87,12 +88,13 @@ def layer_spectra(model: nn.Module) -> list[LayerSpectrum]:
             parts = zip(("query", "key", "value"), parameter.detach().chunk(3), strict=True)
             spectra.extend(_spectrum(f"{name}[{part}]", weight) for part, weight in parts)
         else:
-            spectra.append(_spectrum(name, parameter.detach()))
+            filters = by_filter(parameter.detach(), matrices[name])
+            spectra.append(_spectrum(name, filters.flatten(2).flatten(0, 1)))
     return spectra
 
 
 def _spectrum(name: str, weight: Tensor) -> LayerSpectrum:
-    matrix = weight.cpu().double().reshape(len(weight), -1)
+    matrix = weight.cpu().double()
     rows, columns = matrix.shape
     if not bool(matrix.isfinite().all()):
         nothing = np.full(min(rows, columns), np.nan)

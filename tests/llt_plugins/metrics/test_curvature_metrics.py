@@ -153,6 +153,40 @@ def test_sharpness_is_its_formula(adaptive, model, context_of):
     assert (np.diff(longer.arrays["loss"]) > 0).all()
 
 
+def test_adaptive_sharpness_needs_a_weight_that_moves(model, context_of):
+    """Relative to weights that are all zero there is no way up, whatever the gradient is."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    metric = Sharpness(samples=None, adaptive=True)
+    (result,) = metric.measure(context_of(model))
+    assert (result.value, result.status) == (None, "undefined")
+    assert "at every weight that is not zero" in result.details["reason"]
+    (plain,) = metric.model_copy(update={"adaptive": False}).measure(context_of(model))
+    assert plain.status == "ok"
+    assert plain.value > 0
+
+
+def test_a_way_up_that_ends_is_undefined(context_of):
+    """The first step leaves the one sample's slope for a plateau: the rest of ρ goes nowhere."""
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.height = nn.Parameter(torch.tensor(-0.01))
+
+        def forward(self, x):
+            flat = x.flatten(1)[:, :1] * 0 + self.height.clamp(max=0.0)
+            return torch.cat([-flat, flat, flat], dim=1)
+
+    metric = Sharpness(split="train", samples=None, radius=0.1, steps=4)
+    context = context_of(Step().eval())
+    context.splits["train"].targets.zero_()
+    (result,) = metric.measure(context)
+    assert (result.value, result.status) == (None, "undefined")
+    assert "on the way" in result.details["reason"]
+
+
 def test_metrics_of_one_model_share_their_products(model, context_of, monkeypatch):
     counted = []
     plain = HessianOperator.matvec

@@ -277,6 +277,7 @@ def test_one_class_is_compared_like_any_other():
         ({"bootstrap": 5, "features": "layers"}, "bootstrap = 0"),
         ({"bootstrap": 5, "minibatch": 8, "debiased": True}, "bootstrap = 0"),
         ({"bootstrap": 1}, "no spread"),
+        ({"bootstrap": 50, "compat": "reference"}, "bootstrap = 0"),
         ({"compat": "reference", "inputs": "plain"}, "mixup and outputs"),
         ({"compat": "reference", "features": "layers"}, "mixup and outputs"),
         ({"samples": 3}, "greater than or equal to 4"),

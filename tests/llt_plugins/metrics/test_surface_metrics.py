@@ -14,6 +14,7 @@ from torch import nn
 
 from llt_core.testing import MetricConformance
 from llt_core.testing.checks import assert_unchanged, model_state, random_state
+from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.metrics.hessian import HessianTopEigenvalue
 from llt_plugins.metrics.loss_line import LossLine
 from llt_plugins.metrics.loss_plane import LossPlane
@@ -266,6 +267,57 @@ def test_without_trainable_parameters_it_is_undefined(metric, context_of):
     for result in results:
         assert result.status == "undefined"
         assert "no trainable parameter" in result.details["reason"]
+
+
+@pytest.mark.parametrize("kind", ["filter", "layer"])
+@pytest.mark.parametrize("metric", AROUND)
+def test_a_direction_of_length_zero_is_undefined(metric, kind, context_of):
+    """Nothing moves along it, which says nothing about the loss."""
+    model = build()
+    with torch.no_grad():
+        for layer in (model[0], model[4]):
+            layer.weight.zero_()
+    instance = minimal(metric, directions=kind)
+    for result in instance.measure(context_of(model)):
+        assert (result.value, result.status) == (None, "undefined")
+        assert "no weight that is not zero" in result.details["reason"]
+    moved = instance.model_copy(update={"biases": True}).measure(context_of(model))
+    assert moved[0].status == "ok"
+    assert moved[0].value != 0
+
+
+def test_without_matrices_random_directions_move_nothing(context_of):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    model[1].weight.requires_grad_(False)
+    for result in minimal(LossLine, directions="random").measure(context_of(model.eval())):
+        assert (result.value, result.status) == (None, "undefined")
+
+
+def test_eigenvectors_are_those_of_the_other_hessian_metrics(context_of, monkeypatch):
+    """One operator and one sequence a block size, and numbers that do not depend on company."""
+    products = []
+    plain = HessianOperator.matvec
+    monkeypatch.setattr(
+        HessianOperator, "matvec", lambda self, v: products.append(1) or plain(self, v)
+    )
+    metrics = [
+        LossLine(directions="hessian", points=3, samples=200, batch_size=256),
+        HessianTopEigenvalue(),
+        LossSurface(directions="hessian", points=3, samples=200, batch_size=256),
+        HessianTopEigenvalue(k=2, block_size=2),
+    ]
+
+    def taken(context, metric):
+        before = len(products)
+        return metric.measure(context), len(products) - before
+
+    alone = [taken(context_of(build()), metric) for metric in metrics]
+    assert alone[0][1] >= 6
+    together = context_of(build())
+    for metric, (results, count) in zip(metrics, alone, strict=True):
+        found, more = taken(together.fresh(seed=together.seed), metric)
+        assert [r.value for r in found] == [r.value for r in results]
+        assert more == (0 if isinstance(metric, HessianTopEigenvalue) else count)
 
 
 @pytest.mark.parametrize("metric", ALL)

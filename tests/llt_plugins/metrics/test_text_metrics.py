@@ -214,8 +214,10 @@ def test_the_error_of_a_line_counts_sentences():
     from llt_plugins.surfaces.parameters import flatten
 
     points = torch.tensor([[-1.0], [0.0], [1.0]]).double()
-    terms = metric.cut(setting, setting.model, flatten(setting.model), vectors, points)[:, 0]
-    heights = torch.from_numpy(0.5 * (terms[0] + terms[2]) - terms[1])
+    each = torch.eye(3).double()
+    found = metric.cut(setting, setting.model, flatten(setting.model), vectors, points, each)
+    terms = found.contrasts[:, 0]
+    heights = 0.5 * (terms[0] + terms[2]) - terms[1]
     owners = setting.owners("test")
     assert rise.value == pytest.approx(float(heights.mean()))
     assert rise.standard_error == pytest.approx(standard_error(heights, owners))

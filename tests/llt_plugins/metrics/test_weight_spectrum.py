@@ -68,6 +68,15 @@ def test_narrow_layers_are_skipped_with_the_reason(context_of):
     assert WeightSpectrum().measure(context_of(flat))[1].value == pytest.approx(25.0)
 
 
+def test_layers_of_zeros_are_skipped_with_the_reason(model, context_of):
+    with torch.no_grad():
+        list(model.children())[-1].weight.zero_()
+    alpha = WeightSpectrum.minimal().measure(context_of(model))[0]
+    (name,) = (n for n, p in model.named_parameters() if p.ndim > 1 and not p.any())
+    assert alpha.details["skipped"][name] == "all weights are zero"
+    assert name not in alpha.details["layers"]
+
+
 def test_nothing_to_look_at_is_undefined(context_of):
     zero = nn.Linear(4, 4)
     nn.init.zeros_(zero.weight)

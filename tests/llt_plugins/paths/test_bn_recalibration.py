@@ -66,6 +66,38 @@ def test_mode_momentum_and_randomness_are_left(make, data):
     assert model.bn1.momentum == 0.3
 
 
+class Twice(nn.Module):
+    """One normalisation that sees x, and then 3 x + 10; another that sees every second pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn, self.rare = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += 1
+        self.bn(x)
+        if self.passes % 2:
+            self.rare(x)
+        return self.bn(3 * x + 10)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_normalisation_that_is_used_several_times_counts_each_use(count):
+    model = Twice().double().eval()
+    chunks = torch.randn(4000, 1, generator=torch.Generator().manual_seed(0)).double().chunk(count)
+    passes = [(len(chunk), lambda m, chunk=chunk: m(chunk)) for chunk in chunks]
+    assert recalibrate(model, passes) == 4000
+    mean = sum(chunk.mean() for chunk in chunks) / count
+    var = sum(chunk.var() for chunk in chunks) / count
+    assert model.bn.running_mean.item() == pytest.approx((mean + 3 * mean + 10) / 2)
+    assert model.bn.running_var.item() == pytest.approx((var + 9 * var) / 2)
+    seen = chunks[::2]
+    expected = sum(chunk.mean() for chunk in seen) / len(seen)
+    assert model.rare.running_mean.item() == pytest.approx(expected)
+    assert not model.bn._forward_pre_hooks
+
+
 def test_without_batch_norm_nothing_is_passed(make):
     def passes():
         raise AssertionError("no pass is needed")

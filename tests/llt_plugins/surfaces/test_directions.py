@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
+from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.paths.vectors import trainable
 from llt_plugins.surfaces.directions import leading_eigenvectors, random_direction, with_fixed_sign
 from llt_plugins.surfaces.parameters import flatten, unflatten, weight_matrices
@@ -33,6 +35,30 @@ def test_every_filter_has_the_norm_of_the_same_filter_of_the_model(network):
         for filter_, own in zip(part, theta, strict=True):
             torch.testing.assert_close(filter_.norm(), own.norm(), rtol=1e-12, atol=0)
             assert abs(torch.dot(filter_.flatten(), own.flatten()) / own.norm() ** 2) < 0.999
+
+
+def outputs_of(layer, channel, weight):
+    """What ``layer`` gives for the inputs 1, 2, … on one output channel, with another weight."""
+    inputs = torch.arange(1.0, layer.in_channels + 1).double().view(1, -1, 1, 1)
+    with torch.no_grad():
+        out = functional_call(layer.double(), {"weight": weight.double()}, (inputs,))
+    return out[0, channel]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_filter_of_a_transposed_convolution_makes_one_output_channel(groups):
+    layer = nn.ConvTranspose2d(6, 9, 2, groups=groups, bias=False)
+    direction = random_direction(layer, generator()).view(layer.weight.shape)
+    theta = layer.weight.detach().double()
+    for channel in range(9):
+        # The entries that change this output are its filter, whatever the layout.
+        group, own = divmod(channel, 9 // groups)
+        inside = slice(group * 6 // groups, (group + 1) * 6 // groups)
+        other = torch.zeros_like(theta)
+        other[inside, own] = theta[inside, own]
+        assert torch.equal(outputs_of(layer, channel, other), outputs_of(layer, channel, theta))
+        lengths = [tensor[inside, own].norm() for tensor in (direction, theta)]
+        torch.testing.assert_close(*lengths, rtol=1e-12, atol=0)
 
 
 def test_every_layer_has_the_norm_of_the_same_layer_of_the_model(network):
@@ -78,7 +104,7 @@ def test_zero_filters_stay_zero_and_norms_are_no_matrices():
     with torch.no_grad():
         model[0].weight[1].zero_()
     direction = pieces(model, random_direction(model, generator()))
-    assert weight_matrices(model) == {"0.weight"}
+    assert weight_matrices(model) == {"0.weight": 0}
     assert not direction["0.weight"][1].any()
     assert direction["0.weight"][0].any()
     assert not direction["2.weight"].any()
@@ -145,14 +171,15 @@ def test_leading_eigenvectors_are_those_of_the_matrix():
     square = torch.randn(30, 30, generator=generator(), dtype=torch.float64)
     basis, _ = torch.linalg.qr(square)
     matrix = (basis * spectrum) @ basis.T
-    found = leading_eigenvectors(Matrix(matrix), generator(1), 3, tolerance=1e-8)
+    krylov = Krylov(Matrix(matrix), generator(1), block_size=3)
+    found = leading_eigenvectors(krylov, 3, tolerance=1e-8)
     values, vectors = found.values, found.vectors
     torch.testing.assert_close(values, spectrum[:3], rtol=1e-6, atol=0)
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(3).double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(matrix @ vectors.T, vectors.T * values, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="2 parameters do not span 5"):
-        leading_eigenvectors(Matrix(matrix[:2, :2]), generator(), 5)
-    broken = leading_eigenvectors(Matrix(matrix * float("nan")), generator(), 2)
+        leading_eigenvectors(Krylov(Matrix(matrix[:2, :2]), generator()), 5)
+    broken = leading_eigenvectors(Krylov(Matrix(matrix * float("nan")), generator()), 2)
     assert broken.stopped == "not_finite"
     assert broken.vectors.isnan().all()
     assert broken.vectors.shape == (2, 30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 
 import pytest
@@ -40,8 +41,12 @@ def at(model, vector):
 
 def by_hand(model, scores):
     with torch.no_grad():
-        total = sum(weight * score(model) for weight, score in scores)
-    return total / sum(weight for weight, _ in scores)
+        return torch.cat([score(model) for score in scores], dim=1).mean(1)
+
+
+def alone(score):
+    """A mean loss as the scores of one term."""
+    return [lambda model: score(model).view(1, 1)]
 
 
 def test_a_line_through_a_quadratic_is_its_parabola(quadratic):
@@ -49,8 +54,8 @@ def test_a_line_through_a_quadratic_is_its_parabola(quadratic):
     direction = random_direction(quadratic, generator(), normalisation="none", biases=True)
     x = steps(2.0, 9)
     losses = evaluate(
-        quadratic, [(1.0, lambda m: m())], theta, direction[None], x[:, None], dtype=DOUBLE
-    )
+        quadratic, alone(lambda m: m()), theta, direction[None], x[:, None], dtype=DOUBLE
+    ).means
     offset, a = theta - quadratic.centre, quadratic.matrix
     expected = 0.5 * offset @ a @ offset + x * (direction @ a @ offset)
     expected = expected + 0.5 * x.square() * (direction @ a @ direction)
@@ -59,14 +64,15 @@ def test_a_line_through_a_quadratic_is_its_parabola(quadratic):
 
 def test_the_curvature_along_an_eigenvector_is_the_eigenvalue(network, scores):
     model = network()
-    losses = [(w, lambda m, s=s: s(m)[0]) for w, s in scores]
-    with HessianOperator(model, losses) as hessian:
+    losses = [lambda m, s=s: s(m)[:1] for s in scores]
+    weighted = [(n, lambda m, s=s: s(m).mean()) for n, s in zip((13.0, 7.0), losses, strict=True)]
+    with HessianOperator(model, weighted) as hessian:
         top = top_eigenvalue(hessian, generator(), tolerance=1e-9)
     h = 2e-5  # small enough to cross no kink of a ReLU
     x = torch.tensor([[-h], [0.0], [h]], dtype=DOUBLE)
     low, middle, high = evaluate(
         model, losses, flatten(model), top.vector[None], x, dtype=DOUBLE
-    ).flatten()
+    ).means.flatten()
     assert ((low + high - 2 * middle) / h**2).item() == pytest.approx(top.value, rel=1e-4)
 
 
@@ -75,7 +81,8 @@ def test_the_surface_is_the_loss_of_every_model_on_it(network, scores):
     theta = flatten(model)
     directions = torch.stack([random_direction(model, generator(k)) for k in (1, 2)])
     x, y = steps(0.5, 3), steps(1.0, 5)
-    found = evaluate(model, scores, theta, directions, grid(x, y), dtype=DOUBLE).view(5, 3, 2)
+    found = evaluate(model, scores, theta, directions, grid(x, y), dtype=DOUBLE)
+    found = found.means.view(5, 3, 2)
     for row, b in enumerate(y):
         for column, a in enumerate(x):
             there = at(model, theta + a * directions[0] + b * directions[1])
@@ -88,16 +95,16 @@ def test_the_plane_of_three_models_passes_through_them(network, scores):
     models = [network(seed, batch_norm=False).requires_grad_() for seed in range(3)]
     plane = plane_through(*map(flatten, models))
     found = evaluate(models[1], scores, plane.origin, plane.directions, plane.corners, dtype=DOUBLE)
-    for losses, model in zip(found, models, strict=True):
+    for losses, model in zip(found.means, models, strict=True):
         torch.testing.assert_close(losses, by_hand(model, scores), rtol=1e-10, atol=1e-10)
 
 
 def test_float32_is_the_models_own_arithmetic(network, images):
     model = network().float()
-    scores = [(1.0, lambda m: cross_entropy(m(images[0].float()), images[1]))]
+    scores = alone(lambda m: cross_entropy(m(images[0].float()), images[1]))
     theta = flatten(model)
-    (found,) = evaluate(model, scores, theta, theta[None], torch.zeros(1, 1))
-    assert torch.equal(found, by_hand(model, scores).double().view(1))
+    (found,) = evaluate(model, scores, theta, theta[None], torch.zeros(1, 1)).means
+    assert torch.equal(found, by_hand(model, scores).double())
 
 
 class Tied(nn.Module):
@@ -124,11 +131,13 @@ def test_several_points_at_once_give_the_same(build, at_once):
         torch.manual_seed(2)
         model = build().double().eval()
     x, y = torch.randn(9, 4, generator=generator(), dtype=DOUBLE), torch.arange(9) % 3
-    scores = [(1.0, lambda m: cross_entropy(m(x), y))]
+    scores = alone(lambda m: cross_entropy(m(x), y))
     direction = random_direction(model, generator(3), biases=True)[None]
     points = steps(1.0, 9)[:, None]
     one, many = (
-        evaluate(model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k)
+        evaluate(
+            model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k
+        ).means
         for k in (1, at_once)
     )
     torch.testing.assert_close(many, one, rtol=1e-10, atol=1e-12)
@@ -145,11 +154,13 @@ def test_attention_at_several_points_is_that_at_each(at_once):
         model = Transformer.minimal().build(words).double().eval()
     source, target = (torch.randint(0, 7, (4, 5), generator=generator(n)) for n in (1, 2))
     source[:, 0] = 3
-    scores = [(1.0, lambda m: m(source=source, target=target).logsumexp(-1).mean())]
+    scores = alone(lambda m: m(source=source, target=target).logsumexp(-1).mean())
     direction = random_direction(model, generator(3), biases=True)[None]
     points = steps(1.0, 5)[:, None]
     one, many = (
-        evaluate(model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k)
+        evaluate(
+            model, scores, flatten(model), direction, points, dtype=DOUBLE, points_at_once=k
+        ).means
         for k in (1, at_once)
     )
     torch.testing.assert_close(many, one, rtol=1e-10, atol=1e-12)
@@ -163,7 +174,7 @@ def test_what_cannot_be_batched_is_done_one_by_one():
 
     model = Branching(1, 1, bias=False)
     calls = []
-    scores = [(1.0, lambda m: calls.append(1) or m(torch.ones(1, 1)).sum())]
+    scores = alone(lambda m: calls.append(1) or m(torch.ones(1, 1)).sum())
     found = evaluate(
         model,
         scores,
@@ -172,7 +183,7 @@ def test_what_cannot_be_batched_is_done_one_by_one():
         torch.tensor([[-2.0], [3.0]]),
         points_at_once=2,
     )
-    assert found.flatten().tolist() == [2.0, 3.0]
+    assert found.means.flatten().tolist() == [2.0, 3.0]
     assert len(calls) == 3
 
 
@@ -189,7 +200,9 @@ def test_batch_norm_is_estimated_anew_at_every_point(network, images, scores):
     theta = flatten(model)
     direction = random_direction(model, generator())
     x = steps(1.0, 3)
-    found = evaluate(model, scores, theta, direction[None], x[:, None], dtype=DOUBLE, passes=passes)
+    found = evaluate(
+        model, scores, theta, direction[None], x[:, None], dtype=DOUBLE, passes=passes
+    ).means
     for a, losses in zip(x, found, strict=True):
         there = at(model, theta + a * direction)
         with torch.no_grad():
@@ -202,7 +215,7 @@ def test_batch_norm_is_estimated_anew_at_every_point(network, images, scores):
             sum(s * z.var((0, 2, 3)) for s, z in zip(shares, before, strict=True))
         )
         torch.testing.assert_close(losses, by_hand(there, scores))
-    stored = evaluate(model, scores, theta, direction[None], x[:, None], dtype=DOUBLE)
+    stored = evaluate(model, scores, theta, direction[None], x[:, None], dtype=DOUBLE).means
     assert (stored - found).abs().min() >= 0
     assert (stored[:, 0] - found[:, 0]).abs().max() > 1e-3
 
@@ -217,7 +230,7 @@ def test_the_model_and_the_global_generator_stay_as_they_were(breaks, network, i
     random = torch.get_rng_state()
     direction = random_direction(model, generator())[None]
     if breaks:
-        scores = [*scores, (1.0, lambda m: 1 / 0)]
+        scores = [*scores, lambda m: 1 / 0]
     try:
         evaluate(
             model,
@@ -244,7 +257,7 @@ def test_not_a_number_stays_one(network, scores):
     found = evaluate(
         model, scores, flatten(model), direction[None], steps(1.0, 3)[:, None], dtype=DOUBLE
     )
-    assert found[:, 0].isnan().all()
+    assert found.means[:, 0].isnan().all()
 
 
 def test_steps_and_grids():
@@ -269,30 +282,64 @@ def test_wrong_shapes_are_named(network, scores):
         evaluate(model, scores, theta, theta[None, 1:], torch.zeros(1, 1), dtype=DOUBLE)
     with pytest.raises(ValueError, match="one for each direction"):
         evaluate(model, scores, theta, theta[None], torch.zeros(1, 2), dtype=DOUBLE)
-    with pytest.raises(ValueError, match="all positive"):
+    with pytest.raises(ValueError, match="one weight for each point"):
+        evaluate(model, scores, theta, theta[None], torch.zeros(1, 1), contrasts=torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="at least one micro-batch"):
         evaluate(model, [], theta, theta[None], torch.zeros(1, 1), dtype=DOUBLE)
 
 
-def test_terms_are_kept_one_by_one(network, images, scores):
+def test_contrasts_are_linear_combinations_of_points(network, scores):
     model = network()
-    theta = flatten(model)
+    theta, x = flatten(model), steps(1.0, 3)[:, None]
+    direction = random_direction(model, generator())[None]
+    rows = torch.tensor([[0.5, -1.0, 0.5], [0.0, 0.0, 3.0]], dtype=DOUBLE)
+    found = evaluate(model, scores, theta, direction, x, contrasts=rows, dtype=DOUBLE)
+    assert found.contrasts.shape == (2, 2, 20)
+    torch.testing.assert_close(found.contrasts.mean(dim=2), rows @ found.means)
+    with torch.no_grad():
+        there = at(model, theta + direction[0])
+        last = torch.cat([score(there) for score in scores], dim=1)
+    torch.testing.assert_close(found.contrasts[1], 3.0 * last)
 
-    def terms(part):
-        inputs, targets = images[0][part], images[1][part]
 
-        def score(m):
-            outputs = m(inputs)
-            wrong = 100.0 * (outputs.argmax(1) != targets).double()
-            return torch.stack([cross_entropy(outputs, targets, reduction="none"), wrong])
+def test_a_point_of_weight_zero_may_be_anything():
+    model = nn.Linear(1, 1, bias=False)
+    found = evaluate(
+        model,
+        [lambda m: m.weight / (m.weight - 2.0)],
+        torch.zeros(1).double(),
+        torch.ones(1, 1).double(),
+        torch.tensor([[1.0], [2.0], [4.0]]),
+        contrasts=torch.tensor([[1.0, 0.0, 1.0]]),
+    )
+    assert found.means.flatten().tolist() == [-1.0, math.inf, 2.0]
+    assert found.contrasts.item() == 1.0
 
-        return score
 
-    parts = [(1.0, terms(slice(0, 13))), (1.0, terms(slice(13, 20)))]
-    direction, x = random_direction(model, generator())[None], steps(1.0, 3)[:, None]
-    found = evaluate(model, parts, theta, direction, x, dtype=DOUBLE, per_term=True)
-    assert found.shape == (3, 2, 20)
-    means = evaluate(model, scores, theta, direction, x, dtype=DOUBLE)
-    torch.testing.assert_close(found.mean(dim=2), means)
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_memory_does_not_grow_with_points(at_once):
+    """What the tensors of the terms hold, after every forward pass."""
+    terms = 1009
+    model = nn.Linear(1, 1, bias=False)
+    held = []
+
+    def hold(done, total):
+        live = [t for t in gc.get_objects() if type(t) is torch.Tensor and terms in t.shape]
+        held.append(sum(t.untyped_storage().nbytes() for t in live))
+
+    x = torch.randn(terms, 1)
+    evaluate(
+        model,
+        [lambda m: m(x).T],
+        torch.zeros(1).double(),
+        torch.ones(1, 1).double(),
+        steps(1.0, 41)[:, None],
+        contrasts=torch.ones(2, 41),
+        points_at_once=at_once,
+        report=hold,
+    )
+    assert len(held) > 5
+    assert 0 < max(held) <= held[0]
 
 
 def test_progress_is_reported(network, scores):

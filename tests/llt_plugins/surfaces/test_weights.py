@@ -37,6 +37,21 @@ def test_singular_values_are_those_of_numpy(network):
         np.testing.assert_allclose(spectrum.eigenvalues, gram[: len(expected)], rtol=1e-8)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_transposed_convolution_has_one_row_for_each_output_channel(groups):
+    layer = nn.ConvTranspose1d(6, 9, 2, groups=groups, bias=False)
+    (spectrum,) = layer_spectra(layer)
+    weight = layer.weight.detach().double().numpy()
+    rows = [
+        weight[group * 6 // groups : (group + 1) * 6 // groups, own].ravel()
+        for group in range(groups)
+        for own in range(9 // groups)
+    ]
+    assert spectrum.shape == np.shape(rows)
+    expected = np.linalg.svd(rows, compute_uv=False)
+    np.testing.assert_allclose(spectrum.singular_values, expected, rtol=1e-12)
+
+
 def test_attention_tied_frozen_and_normalisation():
     attention = nn.MultiheadAttention(4, 2)
     tied = nn.Linear(3, 3, bias=False).requires_grad_(False)
