@@ -54,6 +54,20 @@ class LongTable:
             },
         )
 
+    def repeated(self, times: Sequence[int]) -> LongTable:
+        """Return the table with each row so many times, one after the other.
+
+        >>> table = LongTable.of({"n": [1, 2], "name": ["a", "b"]}).repeated([1, 2])
+        >>> table.number("n").tolist(), table["name"].codes.tolist()
+        ([1.0, 2.0, 2.0], [0, 1, 1])
+        """
+        numbers = {name: np.repeat(held, times) for name, held in self.numbers.items()}
+        columns = {
+            name: Coded(np.repeat(held.codes, times), held.values)
+            for name, held in self.columns.items()
+        }
+        return LongTable(numbers, columns)
+
     def __len__(self) -> int:
         return len(self.numbers.get("value", ()))
 

@@ -12,9 +12,9 @@ from llt_core.cli.options import store_option, sweep_option
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
-from llt_core.store.export import FORMATS, rows, to_pandas, write_table
-from llt_core.store.index import records
-from llt_core.store.sweeps import recall, sweep_rows
+from llt_core.store.export import FORMATS, to_frame, write_table
+from llt_core.store.index import measured_cells
+from llt_core.store.sweeps import recall, sweep_cells
 
 
 @click.command("export")
@@ -35,12 +35,12 @@ def command(sweep: str | None, store: str | None, form: str | None, output: str 
       llt export --format parquet -o results.parquet
     """
     opened = Store(store_root(store), create=False)
-    found = records(opened)
-    table = rows(found) if sweep is None else sweep_rows(recall(opened, sweep), found)
+    found = measured_cells(opened)
+    table = to_frame(found if sweep is None else sweep_cells(recall(opened, sweep), found))
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")
-        to_pandas(table).to_csv(sys.stdout, index=False)
+        table.to_csv(sys.stdout, index=False)
         return 0
     path = Path(output)
     chosen = form or path.suffix.lstrip(".").lower()

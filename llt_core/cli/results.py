@@ -11,9 +11,9 @@ from llt_core.cli.options import all_option, json_option, store_option, sweep_op
 from llt_core.fields import short_fields
 from llt_core.locations import store_root
 from llt_core.store import Store
-from llt_core.store.export import rows
-from llt_core.store.index import records
-from llt_core.store.sweeps import recall, sweep_rows
+from llt_core.store.export import flat
+from llt_core.store.index import measured_cells
+from llt_core.store.sweeps import recall, sweep_cells
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,10 +50,10 @@ def command(
     root = store_root(store)
     opened = Store(root, create=False)
     asked = None if sweep is None else recall(opened, sweep)
-    found = [r for r in records(opened) if _matches(r.composition["task"]["name"], task)]
+    found = [c for c in measured_cells(opened) if _matches(c.fields["task"], task)]
     table = [
         row
-        for row in (rows(found) if asked is None else sweep_rows(asked, found))
+        for row in flat(found if asked is None else sweep_cells(asked, found))
         if _matches(row["metric"], metric) or row["name"] == metric
     ]
     if asked is None:
