@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class LongTable:
         return [f for f in self.columns if f not in MEASURED and not f.startswith("metric.")]
 
 
-def by_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def by_columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return rows, which may have different fields, as columns."""
     names = dict.fromkeys(name for fields in dict.fromkeys(map(tuple, rows)) for name in fields)
-    return {name: [row.get(name) for row in rows] for name in names}
+    return {name: list(map(dict.get, rows, repeat(name))) for name in names}

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 import rich_click as click
 
+from llt_core.cli.counting import Counting
 from llt_core.cli.options import store_option, sweep_option
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
@@ -35,8 +36,10 @@ def command(sweep: str | None, store: str | None, form: str | None, output: str 
       llt export --format parquet -o results.parquet
     """
     opened = Store(store_root(store), create=False)
-    found = measured_cells(opened)
-    table = to_frame(found if sweep is None else sweep_cells(recall(opened, sweep), found))
+    asked = None if sweep is None else recall(opened, sweep)
+    with Counting("cells read") as told:
+        found = measured_cells(opened, None if asked is None else set(asked.measures), told)
+    table = to_frame(found if asked is None else sweep_cells(asked, found))
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from llt_core.cli.counting import Counting
 from llt_core.cli.options import json_option, quiet_option, store_option
 from llt_core.cli.rules import rule_options
 from llt_core.errors import RequestError
@@ -75,7 +76,8 @@ def command(
     from llt_core.store.tables import open_table
 
     opened = _store(store)
-    cells = open_table(table, opened)
+    with Counting("cells read", quiet=quiet) as told:
+        cells = open_table(table, opened, told)
     other = None if compare is None else open_table(compare, opened)
     path = Path(output or f"{safe_stem(cells.name)}-report.html")
     if path.exists() and not force:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.counting import Counting
 from llt_core.cli.options import all_option, json_option, store_option, sweep_option
 from llt_core.fields import short_fields
 from llt_core.locations import store_root
@@ -50,7 +51,9 @@ def command(
     root = store_root(store)
     opened = Store(root, create=False)
     asked = None if sweep is None else recall(opened, sweep)
-    found = [c for c in measured_cells(opened) if _matches(c.fields["task"], task)]
+    with Counting("cells read") as told:
+        cells = measured_cells(opened, None if asked is None else set(asked.measures), told)
+    found = [cell for cell in cells if _matches(cell.fields["task"], task)]
     table = [
         row
         for row in flat(found if asked is None else sweep_cells(asked, found))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.counting import Counting
 from llt_core.cli.options import json_option, quiet_option, store_option
 from llt_core.cli.rules import rule_options
 
@@ -80,8 +80,9 @@ def command(
     from llt_core.store.tables import open_table
 
     root = store_root(store)
-    opened = open_table(table, Store(root, create=False) if root.is_dir() else None)
-    with _progress(quiet) as told:
+    with Counting("cells read", quiet=quiet) as told:
+        opened = open_table(table, Store(root, create=False) if root.is_dir() else None, told)
+    with Counting("cells replayed", quiet=quiet) as told:
         found = simulate(
             opened,
             budgets=budgets,
@@ -98,12 +99,6 @@ def command(
     else:
         _print(found)
     return 0
-
-
-def _progress(quiet: bool) -> Any:
-    from llt_core.cli.counting import Counting
-
-    return nullcontext() if quiet else Counting("cells replayed")
 
 
 def _document(found: Simulation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
+from llt_core.analysis.long import by_columns
 from llt_core.errors import RequestError
 from llt_core.interfaces import composition_columns
 from llt_core.store.output import written_whole
@@ -97,8 +98,7 @@ def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names = dict.fromkeys(name for row in table for name in row)
-    return pd.DataFrame({name: _column([row.get(name) for row in table]) for name in names})
+    return pd.DataFrame({name: _column(held) for name, held in by_columns(table).items()})
 
 
 def form_of(path: Path) -> Literal["csv", "parquet"]:
@@ -136,7 +136,7 @@ def write_table(frame: pd.DataFrame, path: Path, form: Literal["csv", "parquet"]
 def _column(values: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    kinds = {type(value) for value in values if value is not None}
+    kinds = {*map(type, values)} - {type(None)}
     if kinds == {bool}:
         return pd.Series(values, dtype="boolean" if None in values else "bool")
     if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
@@ -33,16 +33,21 @@ _SCHEMA = f"""
 """
 _FILE = "index.sqlite"
 
+Progress = Callable[[int, int], None]
 
-def records(store: Store, only: Collection[str] | None = None) -> Iterator[Record]:
+
+def records(
+    store: Store, only: Collection[str] | None = None, progress: Progress | None = None
+) -> Iterator[Record]:
     """Yield every record of the store, by digest, reading only what changed since last time.
 
     Or ``only`` those of some digests: to look through what nobody asked for takes longest.
+    ``progress`` is told how many of the changed ones are read, and of how many.
 
     Where the database cannot be used (a read-only or network file system, a damaged file)
     the folders are read instead; a damaged file is removed.
     """
-    texts = _texts(store, "records")
+    texts = _texts(store, "records", progress)
     if texts is None:
         yield from _from_folders(store, only)
         return
@@ -52,17 +57,17 @@ def records(store: Store, only: Collection[str] | None = None) -> Iterator[Recor
 
 
 @undisturbed()
-def measured_cells(store: Store, only: Collection[str] | None = None) -> list[Measured]:
+def measured_cells(
+    store: Store, only: Collection[str] | None = None, progress: Progress | None = None
+) -> list[Measured]:
     """Return what tables say of every cell that was measured, or ``only`` of some, by digest.
 
     The same as of :func:`records`, in a fraction of the time.
     """
-    texts = _texts(store, "measured")
+    texts = _texts(store, "measured", progress)
     if texts is None:
         return measured(_from_folders(store, only))
-    return [
-        Measured(*json.loads(text)) for digest, text in texts if only is None or digest in only
-    ]
+    return [Measured(*json.loads(text)) for digest, text in texts if only is None or digest in only]
 
 
 def _from_folders(store: Store, only: Collection[str] | None) -> Iterator[Record]:
@@ -72,13 +77,17 @@ def _from_folders(store: Store, only: Collection[str] | None) -> Iterator[Record
             yield record
 
 
-def _texts(store: Store, table: Literal["records", "measured"]) -> list[tuple[str, str]] | None:
+def _texts(
+    store: Store, table: Literal["records", "measured"], progress: Progress | None
+) -> list[tuple[str, str]] | None:
     """Return the JSON texts of a table, each with its digest; None without a usable database."""
     try:
         with closing(sqlite3.connect(store.root / _FILE, timeout=10)) as connection:
             with connection:
-                _refresh(store, connection)
-            return connection.execute(f"SELECT digest, json FROM {table} ORDER BY digest").fetchall()
+                _refresh(store, connection, progress or (lambda done, of: None))
+            return connection.execute(
+                f"SELECT digest, json FROM {table} ORDER BY digest"
+            ).fetchall()
     except (sqlite3.OperationalError, OSError):
         pass  # locked, read-only, or cells coming and going: no fault of the file
     except sqlite3.Error:
@@ -87,7 +96,8 @@ def _texts(store: Store, table: Literal["records", "measured"]) -> list[tuple[st
     return None
 
 
-def _refresh(store: Store, connection: sqlite3.Connection) -> None:
+@undisturbed()
+def _refresh(store: Store, connection: sqlite3.Connection, progress: Progress) -> None:
     if connection.execute("PRAGMA user_version").fetchone() != (INDEX_FORMAT,):
         connection.executescript(_SCHEMA)
     stamps = connection.execute("SELECT digest, stamp, size FROM records")
@@ -96,11 +106,13 @@ def _refresh(store: Store, connection: sqlite3.Connection) -> None:
     gone = [(digest,) for digest, stamp in known.items() if present.get(digest) != stamp]
     for table in ("records", "measured"):
         connection.executemany(f"DELETE FROM {table} WHERE digest = ?", gone)
-    for digest, stamp in present.items():
-        record = store.read(digest) if known.get(digest) != stamp else None
+    changed = sorted(digest for digest, stamp in present.items() if known.get(digest) != stamp)
+    for number, digest in enumerate(changed):
+        progress(number, len(changed))
+        record = store.read(digest)
         if record is None:
             continue
-        row = (digest, *stamp, record.model_dump_json())
+        row = (digest, *present[digest], record.model_dump_json())
         connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", row)
         for cell in measured([record]):
             connection.execute(

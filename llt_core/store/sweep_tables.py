@@ -11,7 +11,7 @@ from llt_core.analysis.rows import Key, apart, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.store.cells import Store
 from llt_core.store.export import Measured, columns_of
-from llt_core.store.index import measured_cells
+from llt_core.store.index import Progress, measured_cells
 from llt_core.store.states import CellState, Glance, running
 from llt_core.store.sweeps import SweepPoint, point_values, recall, sweep_cells
 from llt_core.undisturbed import undisturbed
@@ -25,7 +25,7 @@ _WHY: dict[CellState, str] = {
 
 
 @undisturbed()
-def sweep_table(store: Store, name: str) -> CellTable:
+def sweep_table(store: Store, name: str, progress: Progress | None = None) -> CellTable:
     """Return the grid points of a sweep with what was measured on them so far.
 
     Raises
@@ -44,9 +44,11 @@ def sweep_table(store: Store, name: str) -> CellTable:
     cells: dict[Key, str] = {}
     for point, found in zip(sweep.points, values, strict=True):
         cells[tuple(found[field] for field in axes)] = _missing(point, states)
-    found = sweep_cells(sweep, measured_cells(store, set(sweep.measures)))
-    table = _long(found)
-    return cells_of(table, name, axes=axes, kinds=sweep.kinds, origin=_origin(found), cells=cells)
+    measured = sweep_cells(sweep, measured_cells(store, set(sweep.measures), progress))
+    table = _long(measured)
+    return cells_of(
+        table, name, axes=axes, kinds=sweep.kinds, origin=_origin(measured), cells=cells
+    )
 
 
 def _long(cells: Sequence[Measured]) -> LongTable:
