@@ -255,7 +255,7 @@ def reads(points: int, repeat: int, scratch: Path) -> None:
         "phases": ["phases", "grid"],
         "export": ["export", "--sweep", "grid", "-o", f"{out}.csv"],
         "export, Parquet": ["export", "--sweep", "grid", "-o", f"{out}.parquet"],
-        "results": ["results", "--sweep", "grid"],
+        "results --json": ["results", "--sweep", "grid", "--json"],
         "report": ["report", "grid", "--quiet", "--force", "-o", f"{out}.html"],
     }
     print(f"{points} grid points\n                  first     again  peak memory")
