@@ -24,8 +24,8 @@ again        seconds for the same sweep once more, answered from the store
 The full run of 10,000 cells is  --plan --cells 100 1000 10000  and takes minutes.
 
 With --read, how long the commands take that read a finished sweep of so many grid points, each in
-a process of its own: seconds the first time, without an index; the least of --repeat afterwards;
-and the peak of their memory. At each point there are two models, the loss and the accuracy of
+a process of its own: seconds of wall and of processor time, the first time, without an index, and
+the least of --repeat afterwards; and the peak of their memory. At each point there are two models, the loss and the accuracy of
 each, their similarity, and the straight line between them: 8 cells, 23 measurements. The first
 point is computed; the other records are copies of its with a composition of their own and values
 that scatter.
@@ -171,6 +171,7 @@ for planned in make_plan(spec, Catalogue.discover(), Path("/nowhere")).cells:
             os.link(file, folder / file.name)
 again = llt_core.sweep(spec, **asked)
 assert all(cell.origin == "cached" for cell in again.results)
+print("{}")
 """
 
 TIMED = """
@@ -181,7 +182,8 @@ took = time.perf_counter() - start
 if done.returncode:
     sys.exit(done.stderr)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"took": took, "mib": used.ru_maxrss / 1024}))
+cpu = used.ru_utime + used.ru_stime
+print(json.dumps({"took": took, "cpu": cpu, "mib": used.ru_maxrss / 1024}))
 """
 
 
@@ -258,14 +260,21 @@ def reads(points: int, repeat: int, scratch: Path) -> None:
         "results --json": ["results", "--sweep", "grid", "--json"],
         "report": ["report", "grid", "--quiet", "--force", "-o", f"{out}.html"],
     }
-    print(f"{points} grid points\n                  first     again  peak memory")
+    print(
+        f"{points} grid points\n             first: wall       CPU  again: wall       CPU  peak memory"
+    )
     for name, words in commands.items():
         for index in store.glob("index.*"):
             index.unlink()
         runs = [child(TIMED, *llt, *words, "--store", str(store)) for _ in range(repeat + 1)]
-        again = min(run["took"] for run in runs[1:])
+        first = runs[0]
+        wall, cpu = (min(run[key] for run in runs[1:]) for key in ("took", "cpu"))
         peak = max(run["mib"] for run in runs)
-        print(f"{name:>15} {runs[0]['took']:6.1f} s  {again:6.1f} s  {peak:7.0f} MiB", flush=True)
+        print(
+            f"{name:>15} {first['took']:7.1f} s {first['cpu']:7.1f} s   {wall:7.1f} s "
+            f"{cpu:7.1f} s  {peak:7.0f} MiB",
+            flush=True,
+        )
     shutil.rmtree(store)
 
 
