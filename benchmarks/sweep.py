@@ -25,10 +25,10 @@ The full run of 10,000 cells is  --plan --cells 100 1000 10000  and takes minute
 
 With --read, how long the commands take that read a finished sweep of so many grid points, each in
 a process of its own: seconds of wall and of processor time, the first time, without an index, and
-the least of --repeat afterwards; and the peak of their memory. At each point there are two models, the loss and the accuracy of
-each, their similarity, and the straight line between them: 8 cells, 23 measurements. The first
-point is computed; the other records are copies of its with a composition of their own and values
-that scatter.
+the least of --repeat afterwards; and the peak of their memory. At each point there are two models,
+the loss and the accuracy of each, their similarity, and the straight line between them: 8 cells,
+23 measurements. The first point is computed; the other records are copies of its with a
+composition of their own and values that scatter.
 """
 
 from __future__ import annotations
@@ -260,9 +260,8 @@ def reads(points: int, repeat: int, scratch: Path) -> None:
         "results --json": ["results", "--sweep", "grid", "--json"],
         "report": ["report", "grid", "--quiet", "--force", "-o", f"{out}.html"],
     }
-    print(
-        f"{points} grid points\n             first: wall       CPU  again: wall       CPU  peak memory"
-    )
+    print(f"{points} grid points")
+    print("             first: wall       CPU  again: wall       CPU  peak memory")
     for name, words in commands.items():
         for index in store.glob("index.*"):
             index.unlink()
