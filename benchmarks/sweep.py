@@ -2,6 +2,7 @@
 
     python benchmarks/sweep.py [--plan 100 1000 10000] [--cells 100 1000]
                                [--executor local] [--workers 2] [--measure] [--track mlflow]
+                               [--read 1000] [--repeat 3]
 
 First, plans: a perceptron, trained for one step, and its loss, in grids of --plan cells. Each line
 is one process of its own: seconds from its start to the plan (imports included), to knowing what
@@ -21,6 +22,13 @@ driver       peak of the driver's memory; workers: that of the largest of its wo
 again        seconds for the same sweep once more, answered from the store
 
 The full run of 10,000 cells is  --plan --cells 100 1000 10000  and takes minutes.
+
+With --read, how long the commands take that read a finished sweep of so many grid points, each in
+a process of its own: seconds of wall and of processor time, the first time, without an index, and
+the least of --repeat afterwards; and the peak of their memory. At each point there are two models,
+the loss and the accuracy of each, their similarity, and the straight line between them: 8 cells,
+23 measurements. The first point is computed; the other records are copies of its with a
+composition of their own and values that scatter.
 """
 
 from __future__ import annotations
@@ -112,6 +120,72 @@ if __name__ == "__main__":
     }))
 """
 
+FILL = """
+import os, random, sys
+from pathlib import Path
+import llt_core
+from llt_core.plugins import Catalogue
+from llt_core.spec import SweepSpec
+from llt_core.spec.naming import work_name
+from llt_core.store import Store
+from llt_core.sweep import make_plan
+
+points, root = int(sys.argv[1]), Path(sys.argv[2])
+side = round(points**0.5)
+base = {
+    "task": "digits", "architecture": {"name": "mlp", "width": 8, "depth": 1}, "models": 2,
+    "metrics": ["train_loss", "test_accuracy", "cka",
+                {"name": "linear_connectivity", "points": 5, "batch_norm": "none"}],
+}
+train = {"epochs": 3, "batch_size": 64}
+asked = {"store": root, "executor": "inline", "compute": {"device": "cpu", "threads": 1}}
+first = llt_core.run(**base, train=train | {"weight_decay": 1e-6, "learning_rate": 0.01}, **asked)
+spec = SweepSpec.of(
+    name="grid", train=train, **base,
+    axes={
+        "load": {"field": "train.weight_decay", "geomspace": [1e-6, 1e-2, side]},
+        "temperature": {"field": "train.learning_rate", "geomspace": [0.01, 1, side]},
+    },
+)
+
+def key(cell, composition):
+    return work_name(cell), *composition["seeds"]
+
+store, chance = Store(root), random.Random(0)
+known = {key(record.cell, record.composition): record for record in first.records}
+for planned in make_plan(spec, Catalogue.discover(), Path("/nowhere")).cells:
+    if planned.digest in store:
+        continue
+    like = known[key(planned.cell, planned.composition)]
+    taken = [
+        m.model_copy(update={"value": None if m.value is None else m.value * chance.gauss(1, 0.1)})
+        for m in like.measurements
+    ]
+    own = {"digest": planned.digest, "cell": planned.cell, "composition": planned.composition}
+    record = like.model_copy(update=own | {"measurements": tuple(taken)})
+    folder = store.path(planned.digest)
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(record.model_dump_json(indent=1))
+    for file in store.path(like.digest).iterdir():
+        if file.name != "record.json":
+            os.link(file, folder / file.name)
+again = llt_core.sweep(spec, **asked)
+assert all(cell.origin == "cached" for cell in again.results)
+print("{}")
+"""
+
+TIMED = """
+import json, os, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+took = time.perf_counter() - start
+if done.returncode:
+    sys.exit(done.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+cpu = used.ru_utime + used.ru_stime
+print(json.dumps({"took": took, "cpu": cpu, "mib": used.ru_maxrss / 1024}))
+"""
+
 
 def child(code: str, *words: str) -> dict[str, float]:
     """Run ``code`` as a program of its own, and return what it prints."""
@@ -173,6 +247,36 @@ def runs(wanted: argparse.Namespace, scratch: Path) -> None:
         shutil.rmtree(store)
 
 
+def reads(points: int, repeat: int, scratch: Path) -> None:
+    store = scratch / "read"
+    child(FILL, str(points), str(store))
+    llt = [sys.executable, "-m", "llt_core.cli.main"]
+    out = str(scratch / "out")
+    commands = {
+        "status": ["status", "grid"],
+        "phases": ["phases", "grid"],
+        "export": ["export", "--sweep", "grid", "-o", f"{out}.csv"],
+        "export, Parquet": ["export", "--sweep", "grid", "-o", f"{out}.parquet"],
+        "results --json": ["results", "--sweep", "grid", "--json"],
+        "report": ["report", "grid", "--quiet", "--force", "-o", f"{out}.html"],
+    }
+    print(f"{points} grid points")
+    print("             first: wall       CPU  again: wall       CPU  peak memory")
+    for name, words in commands.items():
+        for index in store.glob("index.*"):
+            index.unlink()
+        runs = [child(TIMED, *llt, *words, "--store", str(store)) for _ in range(repeat + 1)]
+        first = runs[0]
+        wall, cpu = (min(run[key] for run in runs[1:]) for key in ("took", "cpu"))
+        peak = max(run["mib"] for run in runs)
+        print(
+            f"{name:>15} {first['took']:7.1f} s {first['cpu']:7.1f} s   {wall:7.1f} s "
+            f"{cpu:7.1f} s  {peak:7.0f} MiB",
+            flush=True,
+        )
+    shutil.rmtree(store)
+
+
 def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
@@ -181,6 +285,8 @@ def main() -> None:
     parser.add_argument("--executor", default="local")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--measure", action="store_true", help="every other cell measures a model")
+    parser.add_argument("--read", type=int, nargs="*", default=[], help="points of a finished grid")
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--track", nargs="*", default=[], help="trackers to tell of every cell")
     wanted = parser.parse_args()
     scratch = Path(tempfile.mkdtemp())
@@ -189,6 +295,8 @@ def main() -> None:
             plans(wanted.plan, scratch)
         if wanted.cells:
             runs(wanted, scratch)
+        for points in wanted.read:
+            reads(points, wanted.repeat, scratch)
     finally:
         shutil.rmtree(scratch)
 

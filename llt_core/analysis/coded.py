@@ -35,9 +35,12 @@ class Coded:
         >>> held.codes.tolist(), held.values
         ([0, -1, 1, 0], ['b', 'a'])
         """
-        known: dict[Any, int] = {None: -1}
-        codes = [known.setdefault(value, len(known) - 1) for value in values]
-        return cls(np.array(codes, dtype=np.int64), list(known)[1:])
+        values = list(values)
+        known: dict[Any, int] = dict.fromkeys(values, -1)
+        known.pop(None, None)
+        distinct = list(known)
+        known = {None: -1, **{value: code for code, value in enumerate(distinct)}}
+        return cls(np.fromiter(map(known.__getitem__, values), np.int64, len(values)), distinct)
 
     @property
     def constant(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,20 @@ class LongTable:
             },
         )
 
+    def repeated(self, times: Sequence[int]) -> LongTable:
+        """Return the table with each row so many times, one after the other.
+
+        >>> table = LongTable.of({"n": [1, 2], "name": ["a", "b"]}).repeated([1, 2])
+        >>> table.number("n").tolist(), table["name"].codes.tolist()
+        ([1.0, 2.0, 2.0], [0, 1, 1])
+        """
+        numbers = {name: np.repeat(held, times) for name, held in self.numbers.items()}
+        columns = {
+            name: Coded(np.repeat(held.codes, times), held.values)
+            for name, held in self.columns.items()
+        }
+        return LongTable(numbers, columns)
+
     def __len__(self) -> int:
         return len(self.numbers.get("value", ()))
 
@@ -71,7 +86,7 @@ class LongTable:
         return [f for f in self.columns if f not in MEASURED and not f.startswith("metric.")]
 
 
-def by_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def by_columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return rows, which may have different fields, as columns."""
     names = dict.fromkeys(name for fields in dict.fromkeys(map(tuple, rows)) for name in fields)
-    return {name: [row.get(name) for row in rows] for name in names}
+    return {name: list(map(dict.get, rows, repeat(name))) for name in names}

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Protocol
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+SOON = 2.0
+"""Seconds after which a bar is worth its while: most work is done sooner."""
 PLAIN_EVERY = 10.0
 """Seconds between two lines when the output is not a terminal."""
 
@@ -28,21 +33,34 @@ def counting(what: str, *, quiet: bool = False) -> Iterator[Told]:
     what
         What is counted, with what is done to it: "cells read".
     """
-    if quiet:
-        yield _ignore
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(what, total=None)
-            yield lambda done, of=None, /: progress.update(task, completed=done, total=of)
-    else:
-        yield _lines(what)
+    with ExitStack() as stack:
+        if quiet:
+            yield _ignore
+        else:
+            yield _bar(what, stack) if sys.stderr.isatty() else _lines(what)
 
 
 def _ignore(done: int, of: int | None = None, /) -> None:
     """Say nothing."""
+
+
+def _bar(what: str, stack: ExitStack) -> Told:
+    start = time.monotonic()
+    drawn: tuple[Progress, TaskID] | None = None
+
+    def bar(done: int, of: int | None = None, /) -> None:
+        nonlocal drawn
+        if drawn is None:
+            if time.monotonic() - start < SOON:
+                return
+            from rich.console import Console
+            from rich.progress import Progress
+
+            progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+            drawn = progress, progress.add_task(what, total=of)
+        drawn[0].update(drawn[1], completed=done, total=of)
+
+    return bar
 
 
 def _lines(what: str) -> Told:

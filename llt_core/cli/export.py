@@ -7,13 +7,14 @@ from pathlib import Path
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import store_option, sweep_option
 from llt_core.errors import RequestError
 from llt_core.locations import store_root
 from llt_core.store import Store
-from llt_core.store.export import FORMATS, Form, form_of, rows, to_pandas, write_table
-from llt_core.store.index import records
-from llt_core.store.sweeps import recall, sweep_rows
+from llt_core.store.export import FORMATS, Form, form_of, to_frame, write_table
+from llt_core.store.index import measured_cells
+from llt_core.store.sweeps import recall, sweep_cells
 
 
 @click.command("export")
@@ -34,12 +35,14 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
       llt export --format parquet -o results.parquet
     """
     opened = Store(store_root(store), create=False)
-    found = records(opened)
-    table = rows(found) if sweep is None else sweep_rows(recall(opened, sweep), found)
+    asked = None if sweep is None else recall(opened, sweep)
+    with counting("cells read") as told:
+        found = measured_cells(opened, None if asked is None else set(asked.measures), told)
+    table = to_frame(found if asked is None else sweep_cells(asked, found))
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")
-        to_pandas(table).to_csv(sys.stdout, index=False)
+        table.to_csv(sys.stdout, index=False)
         return 0
     path = Path(output)
     write_table(table, path, form or form_of(path, next_step="--format csv"))

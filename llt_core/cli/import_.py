@@ -74,7 +74,7 @@ def reference(
     from llt_core.analysis.reference import read_reference
     from llt_core.cli.counting import counting
     from llt_core.store import Store
-    from llt_core.store.export import form_of, write_table
+    from llt_core.store.export import form_of, to_pandas, write_table
     from llt_core.store.tables import keep_table, table_file_name, table_names
 
     source = Path(path).expanduser()
@@ -86,7 +86,7 @@ def reference(
     replaced = called in table_names(opened)
     file = keep_table(opened, called, imported.rows, kinds=imported.kinds, origin=imported.origin)
     if output and form:
-        write_table(imported.rows, Path(output), form)
+        write_table(to_pandas(imported.rows), Path(output), form)
     if as_json:
         document = {"name": called, "file": str(file), "output": output, **_facts(imported)}
         print(json.dumps(document, indent=1))

@@ -31,6 +31,10 @@ COMMANDS = {
     "doctor": "Check versions, device, data and plugins.",
 }
 INTERRUPTED = 130
+GOES_ON = "Finished cells are kept; the same command goes on."
+STARTS_OVER = "Nothing of it is kept; the same command starts over."
+AFTER_CTRL_C = {"run": GOES_ON, "sweep": GOES_ON, "simulate": STARTS_OVER}
+"""What is true of a command that was interrupted; of others there is nothing to say."""
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.MAX_WIDTH = 100
@@ -96,7 +100,10 @@ def main(arguments: list[str] | None = None) -> int:
         print_error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        print("Interrupted. Finished cells are kept; the same command goes on.", file=sys.stderr)
+        name = (sys.argv[1:] if arguments is None else arguments)[:1]
+        print(
+            "Interrupted.", *(AFTER_CTRL_C[n] for n in name if n in AFTER_CTRL_C), file=sys.stderr
+        )
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import json_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 from llt_core.errors import RequestError
@@ -71,7 +72,8 @@ def command(
         raise RequestError("--fit with thresholds of your own", expected="one of them")
     opened = store_if_there(store)
     source = _only(opened) if source is None else source
-    table = open_table(source, opened)
+    with counting("cells read") as told:
+        table = open_table(source, opened, told)
     if not len(table):
         raise RequestError(f"the table {table.name} has no cells", expected="at least one row")
     rows, whole = len(table), table

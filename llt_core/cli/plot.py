@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import check_free, quiet_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 from llt_core.errors import LltError, RequestError
@@ -204,7 +205,8 @@ def _source(name: str, store: Store | None, condition: str | None) -> Source:
     from llt_core.store.sweeps import names
     from llt_core.store.tables import open_table
 
-    table = open_table(name, store)
+    with counting("cells read") as told:
+        table = open_table(name, store, told)
     seeds: tuple[int, ...] = ()
     found = None
     if store is not None and table.name in names(store) and table.origin.startswith("llt"):

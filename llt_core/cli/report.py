@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import (
     check_free,
     json_option,
@@ -79,7 +80,8 @@ def command(
     from llt_core.store.tables import open_table
 
     opened = store_if_there(store)
-    cells = open_table(table, opened)
+    with counting("cells read", quiet=quiet) as told:
+        cells = open_table(table, opened, told)
     other = None if compare is None else open_table(compare, opened)
     path = Path(output or f"{safe_stem(cells.name)}-report.html")
     check_free(path, force)
@@ -119,7 +121,6 @@ def _sweep(store: Store | None, table: CellTable) -> SweepRecord | None:
 
 def _details(store: Store, sweep: SweepRecord, table: CellTable, quiet: bool) -> Details:
     """Read curves, spectra and histories, and say how far that is."""
-    from llt_core.cli.counting import counting
     from llt_core.report.page import details_of
 
     with counting("cells read", quiet=quiet) as told:

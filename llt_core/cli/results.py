@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import all_option, json_option, store_option, sweep_option
 from llt_core.fields import short_fields
 from llt_core.locations import store_root
 from llt_core.store import Store
-from llt_core.store.export import rows
-from llt_core.store.index import records
-from llt_core.store.sweeps import recall, sweep_rows
+from llt_core.store.export import flat
+from llt_core.store.index import measured_cells
+from llt_core.store.sweeps import recall, sweep_cells
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,10 +51,12 @@ def command(
     root = store_root(store)
     opened = Store(root, create=False)
     asked = None if sweep is None else recall(opened, sweep)
-    found = [r for r in records(opened) if _matches(r.composition["task"]["name"], task)]
+    with counting("cells read") as told:
+        cells = measured_cells(opened, None if asked is None else set(asked.measures), told)
+    found = [cell for cell in cells if _matches(cell.fields["task"], task)]
     table = [
         row
-        for row in (rows(found) if asked is None else sweep_rows(asked, found))
+        for row in flat(found if asked is None else sweep_cells(asked, found))
         if _matches(row["metric"], metric) or row["name"] == metric
     ]
     if asked is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import rich_click as click
 
+from llt_core.cli.counting import counting
 from llt_core.cli.options import json_option, quiet_option, store_if_there, store_option
 from llt_core.cli.rules import rule_options
 
@@ -75,10 +76,10 @@ def command(
       llt simulate cells.csv --rule cka=0.6 --jobs 2 --json
     """
     from llt_core.analysis.simulate import simulate
-    from llt_core.cli.counting import counting
     from llt_core.store.tables import open_table
 
-    opened = open_table(table, store_if_there(store))
+    with counting("cells read", quiet=quiet) as told:
+        opened = open_table(table, store_if_there(store), told)
     with counting("cells replayed", quiet=quiet) as told:
         found = simulate(
             opened,

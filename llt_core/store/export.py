@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
+from llt_core.analysis.long import by_columns
 from llt_core.errors import RequestError
 from llt_core.interfaces import composition_columns
 from llt_core.store.output import written_whole
@@ -19,35 +20,75 @@ Form = Literal["csv", "parquet"]
 FORMATS: tuple[Form, ...] = get_args(Form)
 
 
-def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Return one flat dictionary per measurement (train cells have none and are left out)."""
-    found: list[dict[str, Any]] = []
-    for record in records:
-        if not record.measurements:
-            continue
+QUANTITIES = ("name", "value", "standard_error", "unit", "n", "counted", "status")
+"""Columns in which the measurements of one cell differ."""
+
+
+class Measured(NamedTuple):
+    """What tables say of one cell that was measured.
+
+    Attributes
+    ----------
+    fields
+        The columns in order, with what all its measurements share; None for :data:`QUANTITIES`.
+    rows
+        Its measurements: of each a value for each of :data:`QUANTITIES`.
+    """
+
+    fields: dict[str, Any]
+    rows: list[list[Any]]
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return what there is to say of a record that has measurements."""
         data = record.provenance.get("data", {})
-        composition = composition_columns(record.composition)
-        found += [
-            {
-                **composition,
-                "metric": record.composition["metric"]["name"],
-                "name": measurement.name,
-                "value": measurement.value,
-                "standard_error": measurement.standard_error,
-                "unit": measurement.unit,
-                "n": measurement.n,
-                "counted": measurement.counted,
-                "status": measurement.status,
-                "seconds": record.seconds,
-                "finished": record.provenance.get("finished"),
-                "device": record.provenance.get("device"),
-                "data_fingerprint": data.get("fingerprint"),
-                "data_verified": data.get("verified"),
-                "digest": record.digest,
-            }
-            for measurement in record.measurements
-        ]
-    return found
+        fields = {
+            **composition_columns(record.composition),
+            "metric": record.composition["metric"]["name"],
+            **dict.fromkeys(QUANTITIES),
+            "seconds": record.seconds,
+            "finished": record.provenance.get("finished"),
+            "device": record.provenance.get("device"),
+            "data_fingerprint": data.get("fingerprint"),
+            "data_verified": data.get("verified"),
+            "digest": record.digest,
+        }
+        return cls(fields, [[getattr(m, name) for name in QUANTITIES] for m in record.measurements])
+
+
+def measured(records: Iterable[Record]) -> list[Measured]:
+    """Return what tables say of records (train cells have no measurements and are left out)."""
+    return [Measured.of(record) for record in records if record.measurements]
+
+
+def flat(cells: Iterable[Measured]) -> list[dict[str, Any]]:
+    """Return one flat dictionary per measurement."""
+    return [
+        cell.fields | dict(zip(QUANTITIES, row, strict=True)) for cell in cells for row in cell.rows
+    ]
+
+
+def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return one flat dictionary per measurement of some records."""
+    return flat(measured(records))
+
+
+def columns_of(cells: Sequence[Measured]) -> dict[str, Sequence[Any]]:
+    """Return the :data:`QUANTITIES` of all measurements, one cell after the other."""
+    rows = (row for cell in cells for row in cell.rows)
+    return dict(zip(QUANTITIES, zip(*rows, strict=True), strict=False))
+
+
+def to_frame(cells: Sequence[Measured]) -> pd.DataFrame:
+    """Return one row per measurement as a data frame, as :func:`to_pandas` does."""
+    import numpy as np
+
+    shared = to_pandas([cell.fields for cell in cells])
+    frame = shared.take(np.repeat(np.arange(len(cells)), [len(cell.rows) for cell in cells]))
+    frame = frame.reset_index(drop=True)
+    for name, values in columns_of(cells).items():
+        frame[name] = _column(values)
+    return frame
 
 
 def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
@@ -58,8 +99,7 @@ def to_pandas(table: list[dict[str, Any]]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names = dict.fromkeys(name for row in table for name in row)
-    return pd.DataFrame({name: _column([row.get(name) for row in table]) for name in names})
+    return pd.DataFrame({name: _column(held) for name, held in by_columns(table).items()})
 
 
 def form_of(path: Path, next_step: str = "") -> Form:
@@ -80,15 +120,14 @@ def form_of(path: Path, next_step: str = "") -> Form:
     )
 
 
-def write_table(table: list[dict[str, Any]], path: Path, form: Form) -> None:
-    """Write the rows to ``path``, beside it first, then renamed.
+def write_table(frame: pd.DataFrame, path: Path, form: Form) -> None:
+    """Write a table to ``path``, beside it first, then renamed.
 
     Raises
     ------
     LltError
         The folder is missing or cannot be written.
     """
-    frame = to_pandas(table)
     with written_whole(path, "table") as file:
         if form == "csv":
             frame.to_csv(file, index=False)
@@ -96,10 +135,10 @@ def write_table(table: list[dict[str, Any]], path: Path, form: Form) -> None:
             frame.to_parquet(file, index=False)
 
 
-def _column(values: list[Any]) -> pd.Series[Any]:
+def _column(values: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd
 
-    kinds = {type(value) for value in values if value is not None}
+    kinds = {*map(type, values)} - {type(None)}
     if kinds == {bool}:
         return pd.Series(values, dtype="boolean" if None in values else "bool")
     if kinds == {int} and all(value is None or abs(value) < 2**63 for value in values):

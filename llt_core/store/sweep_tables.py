@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 from llt_core.analysis.coded import Coded
 from llt_core.analysis.long import LongTable, by_columns
 from llt_core.analysis.rows import Key, apart, cells_of
 from llt_core.analysis.table import CellTable
 from llt_core.store.cells import Store
-from llt_core.store.index import records
+from llt_core.store.export import Measured, columns_of
+from llt_core.store.index import Progress, measured_cells
 from llt_core.store.states import CellState, Glance, running
-from llt_core.store.sweeps import SweepPoint, SweepRecord, point_values, recall, sweep_rows
+from llt_core.store.sweeps import SweepPoint, point_values, recall, sweep_cells
+from llt_core.undisturbed import undisturbed
 
 _WHY: dict[CellState, str] = {
     "waiting": "not measured yet",
@@ -22,7 +24,8 @@ _WHY: dict[CellState, str] = {
 }
 
 
-def sweep_table(store: Store, name: str) -> CellTable:
+@undisturbed()
+def sweep_table(store: Store, name: str, progress: Progress | None = None) -> CellTable:
     """Return the grid points of a sweep with what was measured on them so far.
 
     Raises
@@ -41,10 +44,19 @@ def sweep_table(store: Store, name: str) -> CellTable:
     cells: dict[Key, str] = {}
     for point, found in zip(sweep.points, values, strict=True):
         cells[tuple(found[field] for field in axes)] = _missing(point, states)
-    rows = sweep_rows(sweep, records(store, set(sweep.measures)))
-    origin = _origin(sweep, rows)
-    table = LongTable.of(by_columns(rows))
-    return cells_of(table, name, axes=axes, kinds=sweep.kinds, origin=origin, cells=cells)
+    measured = sweep_cells(sweep, measured_cells(store, set(sweep.measures), progress))
+    table = _long(measured)
+    return cells_of(
+        table, name, axes=axes, kinds=sweep.kinds, origin=_origin(measured), cells=cells
+    )
+
+
+def _long(cells: Sequence[Measured]) -> LongTable:
+    """Return the measurements of cells as a long table."""
+    shared = LongTable.of(by_columns([cell.fields for cell in cells]))
+    own = LongTable.of(columns_of(cells))
+    repeated = shared.repeated([len(cell.rows) for cell in cells])
+    return LongTable(own.numbers, {**repeated.columns, **own.columns})
 
 
 def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:
@@ -54,7 +66,7 @@ def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:
     return ", ".join(told) or "not asked for"
 
 
-def _origin(sweep: SweepRecord, rows: list[dict[str, Any]]) -> str:
+def _origin(cells: Sequence[Measured]) -> str:
     """Say that llt measured it, and where the data is not what it is called."""
-    unverified = any(row.get("data_verified") is False for row in rows)
+    unverified = any(cell.fields["data_verified"] is False for cell in cells)
     return "llt" + (" (data files that are not the published ones)" if unverified else "")

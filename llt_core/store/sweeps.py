@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from llt_core.errors import LltError
 from llt_core.interfaces.composition import scalar
 from llt_core.store.cells import Store, cannot_write
-from llt_core.store.export import rows
+from llt_core.store.export import Measured, flat, measured
 from llt_core.store.files import write_whole
 from llt_core.store.records import Failure, Record
 
@@ -157,7 +157,12 @@ def _failure(file: Path) -> Failure | None:
 
 
 def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Return one flat dictionary per measurement of a sweep, the varied fields first.
+    """Return one flat dictionary per measurement of a sweep, the varied fields first."""
+    return flat(sweep_cells(sweep, measured(records)))
+
+
+def sweep_cells(sweep: SweepRecord, cells: Iterable[Measured]) -> list[Measured]:
+    """Return those cells that a sweep measures, in its order, with the varied fields first.
 
     They are called as in the sweep file, and say what it says: of a whole component more than
     the name. A measurement that several grid points share, because a field does not matter to
@@ -171,15 +176,15 @@ def sweep_rows(sweep: SweepRecord, records: Iterable[Record]) -> list[dict[str, 
                 if known[field] != value:
                     known[field] = None
     order = {digest: number for number, digest in enumerate(values)}
-    found = [
-        {
-            **dict.fromkeys(sweep.fields),
-            **row,
-            **{f: _scalar(v) for f, v in values[row["digest"]].items() if v is not None},
-        }
-        for row in rows(record for record in records if record.digest in order)
-    ]
-    return sorted(found, key=lambda row: order[row["digest"]])
+    mine = [cell for cell in cells if cell.fields["digest"] in order]
+    mine.sort(key=lambda cell: order[cell.fields["digest"]])
+    found = []
+    for cell in mine:
+        varied = values[cell.fields["digest"]].items()
+        own = {field: _scalar(value) for field, value in varied if value is not None}
+        fields = {**dict.fromkeys(sweep.fields), **cell.fields, **own}
+        found.append(cell._replace(fields=fields))
+    return found
 
 
 def point_values(point: SweepPoint) -> dict[str, Any]:

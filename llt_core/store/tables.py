@@ -23,6 +23,7 @@ from llt_core.spec.naming import SWEEP_NAME
 from llt_core.store.cells import Store, cannot_write
 from llt_core.store.csv_files import read_csv
 from llt_core.store.export import to_pandas
+from llt_core.store.index import Progress
 from llt_core.store.parquet_columns import measurements
 from llt_core.store.sweep_tables import sweep_table
 from llt_core.store.sweeps import names
@@ -30,8 +31,12 @@ from llt_core.store.sweeps import names
 ENDINGS = (".csv", ".parquet")
 
 
-def open_table(name: str, store: Store | None = None) -> CellTable:
+def open_table(
+    name: str, store: Store | None = None, progress: Progress | None = None
+) -> CellTable:
     """Return the table called ``name``.
+
+    Of a sweep ``progress`` is told how many cells are read that are new, and of how many.
 
     Raises
     ------
@@ -42,7 +47,7 @@ def open_table(name: str, store: Store | None = None) -> CellTable:
     if path.suffix.lower() in ENDINGS or path.is_file():
         return read_table(path)
     if store is not None and name in names(store):
-        return sweep_table(store, name)
+        return sweep_table(store, name, progress)
     if store is not None and name in table_names(store):
         return _read_parquet(_file(store, name))
     known = [] if store is None else [*names(store), *table_names(store)]

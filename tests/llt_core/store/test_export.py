@@ -78,7 +78,7 @@ def test_columns_have_one_type_each(mixed):
 def test_round_trip(tmp_path, mixed, form):
     table = rows(mixed)
     path = tmp_path / f"out.{form}"
-    write_table(table, path, form)
+    write_table(to_pandas(table), path, form)
     again = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
     frame = to_pandas(table)
     assert list(again.columns) == list(frame.columns)
@@ -95,7 +95,7 @@ def test_round_trip(tmp_path, mixed, form):
 
 
 def test_csv_writes_whole_numbers_whole(tmp_path, mixed):
-    write_table(rows(mixed), tmp_path / "t.csv", "csv")
+    write_table(to_pandas(rows(mixed)), tmp_path / "t.csv", "csv")
     first = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()[1]
     assert ",200," in first
     assert "200.0" not in first
@@ -103,7 +103,7 @@ def test_csv_writes_whole_numbers_whole(tmp_path, mixed):
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_an_empty_table_can_be_written(tmp_path, form):
-    write_table([], tmp_path / "t", form)
+    write_table(to_pandas([]), tmp_path / "t", form)
     assert (tmp_path / "t").is_file()
 
 
@@ -113,7 +113,7 @@ def test_a_place_that_cannot_be_written(tmp_path, mixed, form, place):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     with pytest.raises(LltError, match="cannot write the table") as caught:
-        write_table(rows(mixed), tmp_path / place, form)
+        write_table(to_pandas(rows(mixed)), tmp_path / place, form)
     assert caught.value.where == str(tmp_path / place)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "mine"
@@ -121,10 +121,10 @@ def test_a_place_that_cannot_be_written(tmp_path, mixed, form, place):
 
 def test_an_existing_table_survives_a_failed_writing(tmp_path, mixed):
     path = tmp_path / "t.csv"
-    write_table(rows(mixed), path, "csv")
+    write_table(to_pandas(rows(mixed)), path, "csv")
     before = path.read_bytes()
     bad = [{"a": "\ud800"}]  # cannot be encoded
     with pytest.raises(UnicodeEncodeError):
-        write_table(bad, path, "csv")
+        write_table(to_pandas(bad), path, "csv")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]

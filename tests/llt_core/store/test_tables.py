@@ -89,7 +89,7 @@ def test_of_fields_that_vary_together_the_first_is_the_axis(tmp_path):
 def test_what_is_exported_reads_the_same(swept, tmp_path, form):
     store, result = swept
     path = tmp_path / f"rates.{form}"
-    write_table(result.to_rows(), path, form)
+    write_table(result.to_pandas(), path, form)
     table, whole = open_table(str(path)), open_table("rates", store)
     finished = whole.select(whole.models > 0)
     order, there = (np.argsort(one.axis("learning_rate").values) for one in (table, finished))
@@ -100,7 +100,7 @@ def test_what_is_exported_reads_the_same(swept, tmp_path, form):
 def test_measurements_of_a_table_are_kept_one_by_one(swept, tmp_path):
     """Else nobody could draw models again."""
     _, result = swept
-    write_table(result.to_rows(), tmp_path / "rates.csv", "csv")
+    write_table(result.to_pandas(), tmp_path / "rates.csv", "csv")
     table = read_table(tmp_path / "rates.csv")
     assert table.axes[0].kind == "temperature"
     kept = Store(tmp_path / "store")
