@@ -8,7 +8,7 @@ import time
 import pytest
 
 import llt_core.store.tables
-from llt_core.cli.counting import Counting
+from llt_core.cli.counting import counting
 from llt_core.cli.main import INTERRUPTED, main
 
 
@@ -19,12 +19,12 @@ from llt_core.cli.main import INTERRUPTED, main
         ("phases", "Interrupted."),
     ],
 )
-def test_what_is_said(tmp_path, monkeypatch, capsys, command, said):
+def test_what_is_said(monkeypatch, capsys, command, said):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(llt_core.store.tables, "open_table", interrupted)
-    assert main([command, "any.csv", "--store", str(tmp_path / "none")]) == INTERRUPTED
+    assert main([command, "any.csv"]) == INTERRUPTED
     assert capsys.readouterr().err.strip() == said
 
 
@@ -52,7 +52,7 @@ def test_a_signal_leaves_no_traceback():
 @pytest.mark.parametrize(("terminal", "quiet"), [(True, False), (False, False), (True, True)])
 def test_short_work_draws_nothing(monkeypatch, capsys, terminal, quiet):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with Counting("cells read", quiet=quiet) as told:
+    with counting("cells read", quiet=quiet) as told:
         told(1, 2)
     assert capsys.readouterr().err == ""
 
@@ -60,7 +60,7 @@ def test_short_work_draws_nothing(monkeypatch, capsys, terminal, quiet):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_long_work_is_counted(monkeypatch, capsys, terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with Counting("cells read") as told:
+    with counting("cells read") as told:
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 60)
         told(1, 2)

@@ -16,7 +16,7 @@ def file(tmp_path, monkeypatch):
     path = tmp_path / "cells.csv"
     with path.open("w", newline="") as opened:
         writer = csv.writer(opened)
-        writer.writerow(["width", "batch_size", *table.columns])
+        writer.writerow(["width", "learning_rate", *table.columns])
         axes = (axis.values for axis in table.axes)
         writer.writerows(zip(*axes, *(c.values for c in table.columns.values()), strict=True))
     return path

@@ -12,7 +12,7 @@ import llt_core
 from llt_core.analysis import classify
 from llt_core.errors import RequestError
 from llt_core.store import Store
-from llt_core.store.export import write_table
+from llt_core.store.export import to_pandas, write_table
 from llt_core.store.tables import as_rows, keep_table, open_table, read_table, table_names
 
 SHARED = Path(os.environ.get("LLT_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
@@ -184,13 +184,13 @@ def test_an_impossible_setting_of_a_long_table_is_refused(tmp_path, form, field,
         for setting in (1, None, 1, value)
     ]
     path = tmp_path / f"long.{form}"
-    write_table(rows, path, form)
+    write_table(to_pandas(rows), path, form)
     with pytest.raises(RequestError, match=f"{value} is no ") as caught:
         open_table(str(path))
     place = "line 5" if form == "csv" else "row 4"  # the first line has the headings
     assert caught.value.where == f"{path}, {place}, column {field}"
     assert caught.value.expected.startswith(expected)
-    write_table(rows[:3], path, form)
+    write_table(to_pandas(rows[:3]), path, form)
     assert len(open_table(str(path))) >= 1
 
 
