@@ -13,7 +13,7 @@ from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.export import FORMATS, Form, form_of, rows, to_pandas, write_table
 from llt_core.store.index import records
-from llt_core.store.sweeps import recall, sweep_rows
+from llt_core.store.kept import named_rows, table_names
 
 
 @click.command("export")
@@ -25,7 +25,7 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
     """Write one row per measurement, with every field of its composition as a column.
 
     Defaults are spelt out, so the table stands alone. Of a sweep the varied fields come
-    first, called as in its file.
+    first, called as in its file. An imported table is written by its name alone, as it was kept.
 
     \b
     [bold]Examples:[/]
@@ -34,8 +34,7 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
       llt export --format parquet -o results.parquet
     """
     opened = Store(store_root(store), create=False)
-    found = records(opened)
-    table = rows(found) if sweep is None else sweep_rows(recall(opened, sweep), found)
+    table = rows(records(opened)) if sweep is None else named_rows(opened, sweep)[1]
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")
@@ -44,4 +43,6 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
     path = Path(output)
     write_table(table, path, form or form_of(path, next_step="--format csv"))
     print(f"{len(table)} rows written to {path}", file=sys.stderr)
+    if not table and (imported := table_names(opened)):
+        print(f"imported: {', '.join(imported)} (--sweep NAME)", file=sys.stderr)
     return 0

@@ -95,8 +95,8 @@ def command(
 
 def _only(store: Store | None) -> str:
     """Return the name of the one sweep or table of the store."""
+    from llt_core.store.kept import table_names
     from llt_core.store.sweeps import names
-    from llt_core.store.tables import table_names
 
     found = [*names(store), *table_names(store)] if store is not None else []
     if len(found) == 1:

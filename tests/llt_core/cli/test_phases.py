@@ -162,7 +162,8 @@ def test_ten_thousand_cells(capsys):
 
 def test_a_kept_table_of_means(capsys, tmp_path):
     from llt_core.store import Store
-    from llt_core.store.tables import as_rows, keep_table, open_table
+    from llt_core.store.kept import keep_table
+    from llt_core.store.tables import as_rows, open_table
 
     with open("means.csv", "w") as file:
         file.write("width,train_loss,hessian_trace,mode_connectivity,cka,test_accuracy\n")
