@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     metavar="PERCENT",
     help="Train accuracy from which a cell is converged",
 )
+@click.option("--all", "every", is_flag=True, help="Correlations of every column, not of a few")
 @store_option
 @json_option
 def command(
@@ -43,6 +44,7 @@ def command(
     rule: PhaseRule | None,
     fit: bool,
     converged: float,
+    every: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -52,8 +54,10 @@ def command(
     the store. Conditions name axes (by their last part) and columns, compare them with numbers
     and 'texts', and join by and, or, not.
 
-    Numbers in brackets are 95 % intervals: Student's over the cells of a phase, the bootstrap's
-    over cells for correlations. They do not cover the choice of the grid.
+    Numbers in brackets are 95 % intervals: Student's over the cells of a phase, cut to 0 to 100
+    percent, the bootstrap's over cells for correlations. They do not cover the choice of the
+    grid. Of many columns, the correlations of those are shown that the rule and the claims are
+    about, and the strongest others.
 
     \b
     [bold]Examples:[/]
@@ -89,7 +93,7 @@ def command(
     else:
         from llt_core.cli.phases_text import print_phases
 
-        print_phases(facts)
+        print_phases(facts, every)
     return 0
 
 
@@ -180,7 +184,7 @@ def _by_phase(table: CellTable, verdicts: Verdicts) -> list[dict[str, Any]]:
                 "cells": verdicts.counts[phase],
                 "with_accuracy": len(held),
                 "mean_test_accuracy": float(held.mean()) if len(held) else None,
-                "interval": list(mean_interval(held)),
+                "interval": np.clip(mean_interval(held), 0, 100).tolist(),  # of a percentage
             }
         )
     return found
