@@ -62,7 +62,7 @@ def test_a_sweep_is_a_table(swept):
             column, mean = table.column(name), means[rate].get(name)
             if mean is None:
                 assert np.isnan(column.values[row])
-                assert column.reasons[row] == "a model diverged or failed (5)"
+                assert column.reasons[row] == "a model diverged or failed"
             else:
                 assert column.values[row] == pytest.approx(mean.value, rel=1e-15)
                 assert column.n[row] == mean.n

@@ -121,7 +121,8 @@ class Plane {
     for (const row of places().shown) {
       const [x, y, w, h] = this.frame(row);
       if (h < 13) continue;
-      const text = [3, 2, 1].map((digits) => painted.letter(row, digits)).find((short) => textWidth(short) + 4 <= w);
+      // Bold, and room between two.
+      const text = [3, 2, 1].map((digits) => painted.letter(row, digits)).find((short) => 1.15 * textWidth(short) + 5 <= w);
       if (!text) continue;
       const fill = painted.fill(row);
       group.append(svg("text", { x: x + w / 2, y: y + h / 2 + 4, "text-anchor": "middle", fill: isColour(fill) && !isInferred(row) ? inkOn(fill) : "var(--ink)" }, text));
