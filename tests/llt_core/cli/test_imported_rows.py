@@ -44,16 +44,16 @@ def test_an_imported_table_is_exported_and_comes_back(llt):
     assert llt("import", "table", "rows.csv")[0] == 0
     assert list(csv.DictReader(io.StringIO(llt("export", "--sweep", "rows")[1])))
     code, _, said = llt("export", "-o", "all.csv")
-    assert (code, said) == (0, "0 rows written to all.csv imported: cells (--sweep NAME)")
+    assert (code, said) == (0, "0 rows written to all.csv imported: cells, rows (--sweep NAME)")
 
 
 def test_an_imported_table_is_listed_with_its_origin(llt):
     code, out, _ = llt("results", "--sweep", "cells")
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].split() == ["width", "batch_size", "metric", "value", "±", "s.e."]
+    assert lines[0].split() == ["width", "batch_size", "metric", "value", "±", "s.e.", "n"]
     assert ["4", "64", "cka", "0.7"] in [line.split() for line in lines]
-    assert "imported from cells.csv (SHA-256 " in out
+    assert "file cells.csv" in out
     rows = json.loads(llt("results", "--sweep", "cells", "--metric", "cka", "--json")[1])
     assert [row["value"] for row in rows] == [0.6, 0.7]
     assert "imported: cells (--sweep NAME)" in llt("results")[1]
@@ -66,7 +66,7 @@ def test_an_imported_table_is_listed_with_its_origin(llt):
         (["results", "--sweep", "cells", "--task", "digts"], "none: the table names no task"),
         (["results", "--sweep", "cellls"], "expected: one of cells"),
         (["export", "--sweep", "cellls"], "no sweep or table is called 'cellls'"),
-        (["cancel", "--sweep", "cells"], "cells is an imported table, no sweep"),
+        (["cancel", "cells"], "cells is an imported table, no sweep"),
     ],
 )
 def test_wrong_names_are_told(llt, words, says):
@@ -85,7 +85,7 @@ def test_a_table_of_other_content_is_replaced_only_by_force(llt):
     assert llt("import", "table", "cells.csv")[0] == 0  # the same again
     before = kept.read_bytes()
     Path("other.csv").write_text(CELLS.replace("0.7", "0.8"))
-    for words in (["other.csv"], ["cells.csv", "--map", "width=architecture.width:axis"]):
+    for words in (["other.csv"], ["cells.csv", "--map", "width=architecture.width:temperature"]):
         code, _, said = llt("import", "table", *words, "--name", "cells")
         assert code == 2
         assert "another table is kept as 'cells'" in said
