@@ -161,6 +161,14 @@ def test_results_lists_what_the_store_holds(first, llt):
     assert {row["name"] for row in table} == {"train_loss"}
     assert len(table) == 2
     assert json.loads(llt("results", "--task", "svhn", "--json").stdout) == []
+    assert "no such measurements in" in llt("results", "--task", "svhn").stdout
+    for option, wrong, right in (
+        ("--metric", "train_los", "train_loss"),
+        ("--task", "digts", "digits"),
+    ):
+        done = llt("results", option, wrong, "--json")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"did you mean {right}?" in done.stderr
 
 
 def test_export_writes_both_formats_alike(first, llt, tmp_path):

@@ -14,7 +14,7 @@ from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.export import FORMATS, Form, form_of, to_frame, write_table
 from llt_core.store.index import measured_cells
-from llt_core.store.sweeps import recall, sweep_cells
+from llt_core.store.kept import named_frame, table_names
 
 
 @click.command("export")
@@ -26,7 +26,7 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
     """Write one row per measurement, with every field of its composition as a column.
 
     Defaults are spelt out, so the table stands alone. Of a sweep the varied fields come
-    first, called as in its file.
+    first, called as in its file. An imported table is written by its name alone, as it was kept.
 
     \b
     [bold]Examples:[/]
@@ -35,10 +35,11 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
       llt export --format parquet -o results.parquet
     """
     opened = Store(store_root(store), create=False)
-    asked = None if sweep is None else recall(opened, sweep)
     with counting("cells read") as told:
-        found = measured_cells(opened, None if asked is None else set(asked.measures), told)
-    table = to_frame(found if asked is None else sweep_cells(asked, found))
+        if sweep is None:
+            table = to_frame(measured_cells(opened, progress=told))
+        else:
+            table = named_frame(opened, sweep, told)
     if output is None:
         if form == "parquet":
             raise RequestError("Parquet needs a file", next_step="-o results.parquet")
@@ -47,4 +48,6 @@ def command(sweep: str | None, store: str | None, form: Form | None, output: str
     path = Path(output)
     write_table(table, path, form or form_of(path, next_step="--format csv"))
     print(f"{len(table)} rows written to {path}", file=sys.stderr)
+    if table.empty and (imported := table_names(opened)):
+        print(f"imported: {', '.join(imported)} (--sweep NAME)", file=sys.stderr)
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from llt_core.cli.import_table import command as table
-from llt_core.cli.options import json_option, quiet_option, store_option
+from llt_core.cli.options import json_option, quiet_option, replace_option, store_option
 from llt_core.errors import RequestError
 from llt_core.fields import short_fields
 from llt_core.locations import store_root
@@ -28,7 +28,7 @@ def command() -> None:
     """Bring published results into the store, as a table that is analysed like a sweep.
 
     An imported table keeps its origin: whatever is said or drawn of it names where the numbers
-    come from. What is imported again by the same name is replaced.
+    come from. A table of other content keeps its name, unless --force replaces it.
 
     \b
     [bold]Examples:[/]
@@ -47,6 +47,7 @@ def command() -> None:
     help="Keep it by this name  [dim](default: after PATH)[/]",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the rows as well: .csv or .parquet")
+@replace_option
 @store_option
 @json_option
 @quiet_option
@@ -54,6 +55,7 @@ def reference(
     path: str,
     table_name: str | None,
     output: str | None,
+    force: bool,
     store: str | None,
     as_json: bool,
     quiet: bool,
@@ -75,7 +77,7 @@ def reference(
     from llt_core.cli.counting import counting
     from llt_core.store import Store
     from llt_core.store.export import form_of, to_pandas, write_table
-    from llt_core.store.tables import keep_table, table_file_name, table_names
+    from llt_core.store.kept import keep_table, table_file_name, table_names
 
     source = Path(path).expanduser()
     called = table_file_name(table_name, source)
@@ -84,7 +86,9 @@ def reference(
         imported = read_reference(source, progress=progress)
     opened = Store(store_root(store))
     replaced = called in table_names(opened)
-    file = keep_table(opened, called, imported.rows, kinds=imported.kinds, origin=imported.origin)
+    file = keep_table(
+        opened, called, imported.rows, kinds=imported.kinds, origin=imported.origin, force=force
+    )
     if output and form:
         write_table(to_pandas(imported.rows), Path(output), form)
     if as_json:
@@ -111,7 +115,8 @@ def list_tables(store: str | None, as_json: bool) -> int:
       llt import list --json
     """
     from llt_core.store import Store
-    from llt_core.store.tables import open_table, table_names
+    from llt_core.store.kept import table_names
+    from llt_core.store.tables import open_table
 
     opened = Store(store_root(store), create=False)
     tables, damaged = [], {}

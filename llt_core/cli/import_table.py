@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from llt_core.cli.options import json_option, store_option
+from llt_core.cli.options import json_option, replace_option, store_option
 from llt_core.locations import store_root
 from llt_core.store import Store
 
@@ -26,12 +26,14 @@ from llt_core.store import Store
 @click.option(
     "--name", "table_name", metavar="NAME", help="Keep it by this name  [dim](default: FILE)[/]"
 )
+@replace_option
 @store_option
 @json_option
 def command(
     file: str,
     assignments: tuple[str, ...],
     table_name: str | None,
+    force: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -52,7 +54,8 @@ def command(
     """
     from llt_core.analysis import classify
     from llt_core.analysis.headings import parse_mapping
-    from llt_core.store.tables import as_rows, keep_table, read_table, table_file_name, table_names
+    from llt_core.store.kept import keep_table, table_file_name, table_names
+    from llt_core.store.tables import as_rows, read_table
 
     path = Path(file)
     table = read_table(path, parse_mapping(assignments))
@@ -62,7 +65,7 @@ def command(
     kinds = {axis.name: axis.kind for axis in table.axes}
     origin = f"imported from {path.name} (SHA-256 {digest[:16]})"
     replaced = called in table_names(opened)
-    kept = keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin)
+    kept = keep_table(opened, called, as_rows(table), kinds=kinds, origin=origin, force=force)
     left = classify(table).counts["undetermined"]
     if as_json:
         facts = {

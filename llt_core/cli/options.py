@@ -201,6 +201,13 @@ def dry_run_option(command: Command) -> Command:
     )(command)
 
 
+def replace_option(command: Command) -> Command:
+    """Add ``--force``, of what is kept by a name."""
+    return click.option(
+        "--force", is_flag=True, help="Replace a table of other content that has the name"
+    )(command)
+
+
 def quiet_option(command: Command) -> Command:
     """Add ``--quiet``."""
     return click.option("--quiet", "-q", is_flag=True, help="No progress")(command)
@@ -209,5 +216,7 @@ def quiet_option(command: Command) -> Command:
 def sweep_option(command: Command) -> Command:
     """Add ``--sweep``."""
     return click.option(
-        "--sweep", metavar="NAME", help="Only this sweep, its varied fields as columns"
+        "--sweep",
+        metavar="NAME",
+        help="Only this sweep or imported table, its varied fields as columns",
     )(command)

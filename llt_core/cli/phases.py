@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     metavar="PERCENT",
     help="Train accuracy from which a cell is converged",
 )
+@click.option("--all", "every", is_flag=True, help="Correlations of every column, not of a few")
 @store_option
 @json_option
 def command(
@@ -44,6 +45,7 @@ def command(
     rule: PhaseRule | None,
     fit: bool,
     converged: float,
+    every: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -53,8 +55,10 @@ def command(
     the store. Conditions name axes (by their last part) and columns, compare them with numbers
     and 'texts', and join by and, or, not.
 
-    Numbers in brackets are 95 % intervals: Student's over the cells of a phase, the bootstrap's
-    over cells for correlations. They do not cover the choice of the grid.
+    Numbers in brackets are 95 % intervals: Student's over the cells of a phase, cut to 0 to 100
+    percent, the bootstrap's over cells for correlations. They do not cover the choice of the
+    grid. Of many columns, the correlations of those are shown that the rule and the claims are
+    about, and the strongest others.
 
     \b
     [bold]Examples:[/]
@@ -91,14 +95,14 @@ def command(
     else:
         from llt_core.cli.phases_text import print_phases
 
-        print_phases(facts)
+        print_phases(facts, every)
     return 0
 
 
 def _only(store: Store | None) -> str:
     """Return the name of the one sweep or table of the store."""
+    from llt_core.store.kept import table_names
     from llt_core.store.sweeps import names
-    from llt_core.store.tables import table_names
 
     found = [*names(store), *table_names(store)] if store is not None else []
     if len(found) == 1:
@@ -182,7 +186,7 @@ def _by_phase(table: CellTable, verdicts: Verdicts) -> list[dict[str, Any]]:
                 "cells": verdicts.counts[phase],
                 "with_accuracy": len(held),
                 "mean_test_accuracy": float(held.mean()) if len(held) else None,
-                "interval": list(mean_interval(held)),
+                "interval": np.clip(mean_interval(held), 0, 100).tolist(),  # of a percentage
             }
         )
     return found

@@ -16,10 +16,16 @@ from llt_core.fields import short_fields
 
 STYLES = {"holds": "green", "does not hold": "red", "cannot be said": "yellow"}
 _WIDTH = 80
+_FEW = 10
+"""Columns of a table whose correlations are all shown."""
+_STRONGEST = 3
 
 
-def print_phases(facts: Mapping[str, Any]) -> None:
-    """Print counts, claims, correlations, double descent and what is undetermined."""
+def print_phases(facts: Mapping[str, Any], every: bool = False) -> None:
+    """Print counts, claims, correlations, double descent and what is undetermined.
+
+    Correlations are those of a few columns or ``every`` one.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=max(console.width, _WIDTH))
@@ -32,7 +38,7 @@ def print_phases(facts: Mapping[str, Any]) -> None:
     _print_counts(console, facts)
     _print_inferred(console, facts)
     _print_claims(console, facts["claims"])
-    _print_correlations(console, facts)
+    _print_correlations(console, facts, every)
     _print_descent(console, facts["double_descent"])
     _print_certainty(console, facts["by_cell"])
 
@@ -107,7 +113,7 @@ def _print_claims(console: Console, claims: list[Mapping[str, Any]]) -> None:
         console.print(Padding(f"[dim]{escape(claim.evidence)}[/]", (0, 0, 0, 2)))
 
 
-def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
+def _print_correlations(console: Console, facts: Mapping[str, Any], every: bool) -> None:
     for among, found in facts["correlations"].items():
         if not found:
             continue
@@ -119,6 +125,7 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
             cells = f"{facts['converged']} converged ({by})"
         console.print(f"\n[bold]Correlation with test accuracy[/], {cells}")
         ordered = sorted(found, key=lambda c: (not c["predictor"], -_size(c["spearman"]["value"])))
+        shown = ordered if every or len(found) <= _FEW else _few(ordered, facts)
         rows = [
             (
                 escape(c["column"]) + ("" if c["predictor"] else "*"),
@@ -128,16 +135,29 @@ def _print_correlations(console: Console, facts: Mapping[str, Any]) -> None:
                 _number(c["kendall"]["value"], 2),
                 _number(c["partial"]["value"], 2),
             )
-            for c in ordered
+            for c in shown
         ]
         columns = ("column", "n", "r", "ρ [95 %]", "τ", "ρ at load")
-        console.print(fitted(console, columns, rows, right=("n",), whole=columns[1:]))
+        table = fitted(console, columns, rows, spare=("τ", "r"), right=("n",), whole=columns[1:])
+        console.print(table)
+        if len(shown) < len(found):
+            console.print(
+                f"and {len(found) - len(shown)} more columns: --all, or --json", style="dim"
+            )
         notes = ["r Pearson, ρ Spearman, τ Kendall; ρ at load: within levels of the load axis"]
-        notes += ["† of the natural logarithm"] * any(c["transform"] for c in found)
-        notes += ["* looks at the test set: no predictor"] * any(not c["predictor"] for c in found)
-        if most := max(c["missing"] for c in found):
+        notes += ["† of the natural logarithm"] * any(c["transform"] for c in shown)
+        notes += ["* looks at the test set: no predictor"] * any(not c["predictor"] for c in shown)
+        if most := max(c["missing"] for c in shown):
             notes.append(f"cells without a value are left out, up to {most} a column")
         console.print("; ".join(notes), style="dim")
+
+
+def _few(ordered: list[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the rule reads and CKA is compared with, and the strongest predictors."""
+    (claim,) = (claim for claim in facts["claims"] if claim["name"] == "best_predictor")
+    wanted = {*facts["columns"].values(), claim["details"].get("other")}
+    wanted |= {c["column"] for c in ordered[:_STRONGEST]}
+    return [c for c in ordered if c["column"] in wanted or c["column"].startswith("cka")]
 
 
 def _print_descent(console: Console, descents: Mapping[str, list[Mapping[str, Any]]]) -> None:

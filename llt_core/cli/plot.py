@@ -86,8 +86,9 @@ def command(
     left of a width; Hessian quantities as natural logarithm of the mean over models; cells
     without a value hatched. Every picture states cells, models, seeds, units and origin.
 
-    Where no name is given, drawing the same again replaces its own picture. A file you name is
-    replaced only with --force. Needs matplotlib: pip install 'llt\\[report]'.
+    Where no name is given, the name says all that was asked for, so drawing the same again
+    replaces its own picture. A file you name is replaced only with --force. Needs matplotlib:
+    pip install 'llt\\[report]'.
 
     \b
     [bold]Examples:[/]
@@ -149,7 +150,6 @@ def _plot_table(
 ) -> int:
     try:
         from llt_core.report.choose import save_view
-        from llt_core.report.naming import safe_stem
     except ModuleNotFoundError as error:
         raise _without_matplotlib(error) from error
     from llt_core.report.pictures import check_ending
@@ -160,12 +160,23 @@ def _plot_table(
     source = _source(sweep, opened, condition)
     if views["rule"] is None and source.inferred is not None and source.inferred.rule:
         wish = replace(wish, rule=source.inferred.rule)
-    stem = safe_stem(f"{Path(source.table.name).name}-{wish.name}")
-    path = _path(output, f"{stem}.png", force)
+    path = _path(output, f"{_stem(source, wish, views)}.png", force)
     check_ending(path)
     save_view(source, wish, opened, path)
     print(f"written to {path}", file=sys.stderr)
     return 0
+
+
+def _stem(source: Source, wish: Wish, views: dict[str, Any]) -> str:
+    """Return a file name that says all that was asked for: another picture has another one."""
+    from llt_core.report.naming import own_stem
+
+    asked = [f"{name}-{views[name]}" for name in ("x", "y", "against") if views[name]]
+    if views["rule"] is not None:
+        rule = views["rule"].model_dump(exclude_unset=True, exclude_none=True)
+        asked += [f"{name}-{number!r}" for name, number in rule.items()]
+    asked += [f"where-{source.condition}"] * bool(source.condition)
+    return own_stem("-".join([source.table.name, wish.name, *asked]))
 
 
 def _wish(views: dict[str, Any], source: Any) -> Wish:

@@ -9,16 +9,25 @@ import rich_click as click
 
 from llt_core.cli.counting import counting
 from llt_core.cli.options import all_option, json_option, store_option, sweep_option
+from llt_core.errors import RequestError
 from llt_core.fields import short_fields
 from llt_core.locations import store_root
 from llt_core.store import Store
 from llt_core.store.export import flat
 from llt_core.store.index import measured_cells
-from llt_core.store.sweeps import recall, sweep_cells
+from llt_core.store.kept import named_rows, table_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
+    from llt_core.kinds import Kind
+
+UNSAID = dict.fromkeys(
+    ("task", "architecture", "perturbations", "metric", "unit", "n", "seeds", "digest"), ""
+) | {"value": None, "standard_error": None, "data_verified": True}
+"""What stands for columns that an imported table lacks."""
 COLUMNS = ("data", "network", "differs in", "metric", "value ± s.e.", "n", "seed", "cell")
 
 
@@ -40,7 +49,8 @@ def command(
     """List the measurements in the store, those of one composition together, oldest first.
 
     llt export has every field of them; here stand those in which the lines differ. Those of
-    a sweep come by grid point, its varied fields as columns.
+    a sweep come by grid point, its varied fields as columns; those of an imported table alike,
+    by its name alone.
 
     \b
     [bold]Examples:[/]
@@ -50,28 +60,68 @@ def command(
     """
     root = store_root(store)
     opened = Store(root, create=False)
-    asked = None if sweep is None else recall(opened, sweep)
+    fields: tuple[str, ...] = ()
     with counting("cells read") as told:
-        cells = measured_cells(opened, None if asked is None else set(asked.measures), told)
-    found = [cell for cell in cells if _matches(cell.fields["task"], task)]
+        if sweep is None:
+            held = flat(measured_cells(opened, progress=told))
+        else:
+            fields, held = named_rows(opened, sweep, told)
     table = [
         row
-        for row in flat(found if asked is None else sweep_cells(asked, found))
-        if _matches(row["metric"], metric) or row["name"] == metric
+        for row in held
+        if _matches(row.get("task"), task)
+        and (_matches(row.get("metric"), metric) or row["name"] == metric)
     ]
-    if asked is None:
+    if held and not table:
+        _check_names(flat(measured_cells(opened)) + held, {"task": task, "metric": metric})
+    if sweep is None:
         table = _in_order(table)
     if as_json:
         print(json.dumps(table, indent=1))
-    elif asked is not None:
-        _print_sweep(table, asked.fields, str(root), every)
+    elif not table:
+        _print_nothing(opened, sweep, bool(held))
+    elif sweep is not None:
+        _print_sweep(table, fields, str(root), every)
     else:
         _print(table, str(root), every)
     return 0
 
 
-def _matches(qualified: str, wanted: str | None) -> bool:
-    return wanted is None or wanted in (qualified, qualified.rpartition("/")[2])
+def _matches(qualified: str | None, wanted: str | None) -> bool:
+    return wanted is None or wanted in (qualified, _last(qualified or "", "/"))
+
+
+def _check_names(held: list[dict[str, Any]], asked: Mapping[Kind, str | None]) -> None:
+    """Refuse a task or metric that neither a measurement nor a plugin is called after."""
+    from difflib import get_close_matches
+
+    from llt_core.plugins import Catalogue
+    from llt_core.plugins.errors import UnknownPluginError
+
+    catalogue = Catalogue.discover()
+    for kind, wanted in asked.items():
+        known = {_last(row.get(kind) or "", "/") for row in held} - {""}
+        known |= {row["name"] for row in held if kind == "metric"}
+        if wanted is None or any(_matches(name, wanted) for name in known):
+            continue
+        try:
+            catalogue.resolve(kind, wanted)  # a plugin: not measured yet
+        except UnknownPluginError as error:
+            near = get_close_matches(wanted, sorted(known), n=3)
+            raise RequestError(
+                f"no measurement is of a {kind} called {wanted!r}",
+                where=f"--{kind} {wanted}",
+                expected=f"did you mean {' or '.join(near)}?"
+                if near
+                else f"one of {', '.join(sorted(known)) or 'none: the table names no ' + kind}",
+                next_step="llt results",
+            ) from error
+
+
+def _print_nothing(store: Store, sweep: str | None, others: bool) -> None:
+    print(f"no {'such ' * others}measurements in {sweep or store.root}")
+    if sweep is None and (imported := table_names(store)):
+        print(f"imported: {', '.join(imported)} (--sweep NAME)")
 
 
 def _in_order(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -104,9 +154,6 @@ def _print(table: list[dict[str, Any]], root: str, every: bool) -> None:
     from llt_core.cli.tables import hint, wide_console
 
     console = wide_console()
-    if not table:
-        console.print(f"no measurements in {root}", soft_wrap=True)
-        return
     varied = _varied(table)
     shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
     lines = [[escape(cell) for cell in _cells(row, varied)] for row in shown]
@@ -137,22 +184,38 @@ def _print_sweep(
     from llt_core.cli.tables import hint, wide_console
 
     console = wide_console()
-    shown = table if every else list({row["digest"]: row for row in reversed(table)}.values())[::-1]
+    table = [UNSAID | {k: v for k, v in row.items() if v is not None} for row in table]
+    firsts = {_group(row, fields): row for row in reversed(table)}
+    shown = table if every else list(firsts.values())[::-1]
     short = short_fields(fields)
     columns = (*short.values(), *COLUMNS[3:-2], "seeds", "cell")  # the seed itself may vary
     lines = []
     for row in shown:
-        varied = ("–" if row[field] is None else f"{row[field]}" for field in fields)
+        varied = (str(row.get(field, "–")) for field in fields)
         lines.append([escape(text) for text in (*varied, *_cells(row, [])[3:])])
+    kept = [place for place in range(len(columns)) if any(line[place] for line in lines)]
+    columns, lines = tuple(columns[p] for p in kept), [[line[p] for p in kept] for line in lines]
     console.print(fitted(console, columns, lines, spare=("n",), right=tuple(short.values())))
     if len(shown) < len(table):
         console.print(hint(len(table) - len(shown)), style="dim", highlight=False)
     _print_end(console, table, root)
 
 
+def _group(row: dict[str, Any], fields: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return what the quantities share that one cell measured, or one imported metric is of."""
+    digest: str = row["digest"]
+    if digest:
+        return (digest,)
+    return *(row.get(field) for field in fields), row["seeds"], row["metric"] or row["name"]
+
+
 def _print_end(console: Console, table: list[dict[str, Any]], root: str) -> None:
+    from rich.markup import escape
+
     if not all(row["data_verified"] for row in table):
         console.print("[yellow]*[/] files not verified: they may not be the published ones")
+    for origin in dict.fromkeys(row["origin"] for row in table if row.get("origin")):
+        console.print(f"[yellow]{escape(origin)}[/]", highlight=False, soft_wrap=True)
     console.print(f"{len(table)} measurement(s) in {root}", style="dim", soft_wrap=True)
 
 
@@ -167,7 +230,7 @@ def _cells(row: dict[str, Any], varied: list[str]) -> tuple[str, ...]:
         ", ".join(settings),
         row["name"] + ("" if row["status"] == "ok" else f" ({row['status']})"),
         f"{format_value(row['value'], row['standard_error'])} {row['unit']}".rstrip(),
-        str(row["n"]),
+        str(row["n"] or ""),
         row["seeds"],
         row["digest"][:6],
     )

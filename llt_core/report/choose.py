@@ -52,9 +52,16 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """What to call a file of it."""
-        about = {"metric": self.metric, "scatter": f"scatter-{self.metric}"}
-        return about.get(self.view, "figure2" if self.view == "panel" else self.view)
+        """What to call it: the view, and the columns and the other table that it is of."""
+        match self.view:
+            case "metric":
+                return self.metric
+            case "scatter":
+                return f"scatter-{self.metric}"
+            case "gain":
+                assert self.other is not None  # a gain has one
+                return f"gain-{self.other.table.name}-{self.metric}"
+        return "figure2" if self.view == "panel" else self.view
 
 
 def draw(source: Source, wish: Wish, store: Store | None) -> Figure:

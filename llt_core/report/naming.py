@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Any
 
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import work_name
 from llt_core.store import Record
+
+_LONGEST = 120
+"""Characters of a file name; the table, the digest and the ending fit beside them everywhere."""
 
 
 def title(record: Record) -> str:
@@ -55,3 +60,13 @@ def safe_stem(name: str) -> str:
     'a-b-c.csv'
     """
     return "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in name) or "table"
+
+
+def own_stem(name: str) -> str:
+    """Return such a name that no other one has: where signs are lost, it ends in a digest.
+
+    >>> own_stem("grid-cka"), own_stem("grid-cka-where-width > 2")
+    ('grid-cka', 'grid-cka-where-width-2-b5d5c5')
+    """
+    plain = re.sub("-+", "-", safe_stem(name)).strip("-")[:_LONGEST]
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:6]}"

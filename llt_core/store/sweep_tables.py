@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from llt_core.analysis.coded import Coded
@@ -60,9 +59,9 @@ def _long(cells: Sequence[Measured]) -> LongTable:
 
 
 def _missing(point: SweepPoint, states: dict[str, CellState]) -> str:
-    """Say why something is not there at a grid point."""
-    found = Counter(states[digest] for digest in point.measures if states[digest] != "done")
-    told = [f"{_WHY.get(state, state)} ({count})" for state, count in found.items()]
+    """Say why something is not there at a grid point: in one word or a few, to be counted."""
+    found = {states[digest] for digest in point.measures} - {"done"}
+    told = [_WHY.get(state, state) for state in sorted(found)]
     return ", ".join(told) or "not asked for"
 
 

@@ -116,11 +116,19 @@ def recall(store: Store, name: str) -> SweepRecord:
     try:
         found = SweepRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
+        known = names(store)
+        imported = table_file(store, name).is_file()
         raise LltError(
-            f"the store knows no sweep {name!r}",
+            f"{name} is an imported table, no sweep"
+            if imported
+            else f"the store knows no sweep {name!r}",
             where=str(store.root),
-            expected=f"one of {', '.join(names(store)) or 'none so far'}",
-            next_step="llt status" if names(store) else "llt sweep FILE.toml",
+            expected=f"one of {', '.join(known)}" if known else "a sweep; there is none so far",
+            next_step=f"llt results --sweep {name}"
+            if imported
+            else "llt status"
+            if known
+            else "llt sweep FILE.toml",
         ) from error
     except (ValidationError, OSError) as error:
         raise LltError(
@@ -194,6 +202,11 @@ def point_values(point: SweepPoint) -> dict[str, Any]:
 
 def _scalar(value: Any) -> Any:
     return scalar(value.model_dump() if isinstance(value, BaseModel) else value)
+
+
+def table_file(store: Store, name: str) -> Path:
+    """Return the file of an imported table, which no sweep shares its name with."""
+    return store.root / "tables" / f"{name}.parquet"
 
 
 def _file(store: Store, name: str) -> Path:

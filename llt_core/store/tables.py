@@ -1,13 +1,8 @@
-"""Tables by name: a sweep of the store, a table that was imported into it, or a file.
-
-Imported tables are kept as ``STORE/tables/NAME.parquet``: long rows, as sweeps are exported.
-"""
+"""Tables by name: a sweep of the store, a table that was imported into it, or a file."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +14,13 @@ from llt_core.analysis.possible import impossible
 from llt_core.analysis.rows import cells_of, find_axes
 from llt_core.analysis.table import CellTable
 from llt_core.errors import RequestError
-from llt_core.spec.naming import SWEEP_NAME
-from llt_core.store.cells import Store, cannot_write
+from llt_core.store.cells import Store
 from llt_core.store.csv_files import read_csv
-from llt_core.store.export import to_pandas
 from llt_core.store.index import Progress
+from llt_core.store.kept import kept_facts, readable, table_names
 from llt_core.store.parquet_columns import measurements
 from llt_core.store.sweep_tables import sweep_table
-from llt_core.store.sweeps import names
+from llt_core.store.sweeps import names, table_file
 
 ENDINGS = (".csv", ".parquet")
 
@@ -49,7 +43,7 @@ def open_table(
     if store is not None and name in names(store):
         return sweep_table(store, name, progress)
     if store is not None and name in table_names(store):
-        return _read_parquet(_file(store, name))
+        return _read_parquet(table_file(store, name))
     known = [] if store is None else [*names(store), *table_names(store)]
     raise RequestError(
         f"no sweep or table is called {name!r}",
@@ -77,79 +71,6 @@ def read_table(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTab
     if not said and set(NEEDED) <= set(flat.columns):
         return _long(LongTable.of(_typed(flat)), path, lines=flat.lines)
     return read_flat(flat, path.stem, said, f"file {path.name}")
-
-
-def keep_table(
-    store: Store,
-    name: str,
-    rows: Sequence[dict[str, Any]],
-    *,
-    kinds: Mapping[str, str],
-    origin: str,
-) -> Path:
-    """Keep long rows in the store under a name; what was kept by it before is replaced.
-
-    Parameters
-    ----------
-    kinds
-        The varied fields, in order, each with ``load``, ``temperature`` or nothing.
-    origin
-        Where the numbers come from.
-
-    Raises
-    ------
-    RequestError
-        A sweep has that name.
-    StoreError
-        The store cannot be written.
-    """
-    import pyarrow as arrow
-    from pyarrow import parquet
-
-    if name in names(store):
-        raise RequestError(f"a sweep is called {name!r}", next_step="--name ANOTHER")
-    path = _file(store, name)
-    table = arrow.Table.from_pandas(to_pandas(list(rows)), preserve_index=False)
-    facts = json.dumps({"kinds": dict(kinds), "origin": origin})
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"llt": facts.encode()})
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        parquet.write_table(table, beside)
-        beside.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
-
-
-def table_file_name(name: str | None, source: Path) -> str:
-    """Return the name to keep a table by: as given, else after the file it is from.
-
-    Raises
-    ------
-    RequestError
-        No file can have that name.
-
-    >>> table_file_name(None, Path("other lab/results (2).tar.gz"))
-    'results-2'
-    """
-    if name is None:
-        stem = re.sub(r"(\.tar)?\.(t?gz|tar|csv|parquet)$", "", source.resolve().name)
-        name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "table"
-    if not SWEEP_NAME.fullmatch(name):
-        raise RequestError(
-            f"a table cannot be called {name!r}",
-            expected="letters, digits, '_', '-' and '.'",
-            next_step="--name NAME",
-        )
-    return name
-
-
-def table_names(store: Store) -> list[str]:
-    """Return the names of all tables that were imported, in order."""
-    return sorted(path.stem for path in (store.root / "tables").glob("[!.]*.parquet"))
 
 
 def as_rows(table: CellTable) -> list[dict[str, Any]]:
@@ -197,25 +118,16 @@ def _finite(value: float) -> float | None:
     return value if value == value else None
 
 
-def _file(store: Store, name: str) -> Path:
-    return store.root / "tables" / f"{name}.parquet"
-
-
 def _read_parquet(path: Path, said: Mapping[str, Meaning] | None = None) -> CellTable:
-    from pyarrow import ArrowException, parquet, types
+    from pyarrow import parquet, types
 
-    try:
+    with readable(path):
         schema = parquet.read_schema(path)
         texts = [f.name for f in schema if types.is_string(f.type) or types.is_large_string(f.type)]
         if not said and set(NEEDED) <= set(schema.names):
             file = parquet.ParquetFile(path, read_dictionary=texts)
-            facts = json.loads((schema.metadata or {}).get(b"llt", b"{}"))
-            return _long(measurements(file), path, facts)
+            return _long(measurements(file), path, kept_facts(schema))
         table = parquet.ParquetFile(path).read()
-    except (ArrowException, OSError) as error:
-        raise RequestError(
-            f"the table cannot be read: {error}", where=str(path), expected="a Parquet file"
-        ) from error
     columns = {
         name: ["" if v is None else str(v) for v in table.column(name).to_pylist()]
         for name in table.column_names

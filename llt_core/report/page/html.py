@@ -14,6 +14,7 @@ from llt_core.report.inferred import InferredMap
 from llt_core.report.page.details import Details
 from llt_core.report.page.payload import payload
 
+STYLES = ("page.css", "screens.css")
 SCRIPTS = (
     "format.js",
     "rule.js",
@@ -21,6 +22,7 @@ SCRIPTS = (
     "state.js",
     "charts.js",
     "plane.js",
+    "paints.js",
     "scatter.js",
     "cell.js",
     "thresholds.js",
@@ -73,7 +75,7 @@ def build_page(
     )
     return Template(_asset("template.html")).substitute(
         title=html.escape(data["title"]),
-        css=_asset("page.css"),
+        css="".join(_asset(name) for name in STYLES),
         data=encode(data),
         script="".join(_asset(name) for name in SCRIPTS),
     )

@@ -14,7 +14,8 @@ import pytest
 from llt_core.analysis import classify
 from llt_core.cli.main import main
 from llt_core.store import Store
-from llt_core.store.tables import open_table, read_table, table_names
+from llt_core.store.kept import table_names
+from llt_core.store.tables import open_table, read_table
 
 SHARED = Path(os.environ.get("LLT_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
 SAMPLE = SHARED / "published/reference_results_sample.tar.gz"

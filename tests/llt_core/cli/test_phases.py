@@ -162,7 +162,8 @@ def test_ten_thousand_cells(capsys):
 
 def test_a_kept_table_of_means(capsys, tmp_path):
     from llt_core.store import Store
-    from llt_core.store.tables import as_rows, keep_table, open_table
+    from llt_core.store.kept import keep_table
+    from llt_core.store.tables import as_rows, open_table
 
     with open("means.csv", "w") as file:
         file.write("width,train_loss,hessian_trace,mode_connectivity,cka,test_accuracy\n")
@@ -178,6 +179,39 @@ def test_a_kept_table_of_means(capsys, tmp_path):
     assert facts["inferred"] is None
     assert main(["phases", "means"]) == 0
     assert "4 converged (train loss < 0.05" in capsys.readouterr().out
+
+
+def test_the_few_correlations_that_matter(capsys):
+    strange = [f"mode_connectivity_train_loss_barrier_{k:02}" for k in range(12)]
+    with open("many.csv", "w") as file:
+        head = ["width", "test_accuracy", "train_accuracy", "train_loss", "cka", "cka_logits"]
+        file.write(",".join([*head, *strange]) + "\n")
+        for w in range(1, 13):
+            # The further down the list, the further from the order of the accuracies.
+            noise = [w + k * (w * 5 % 12) for k in range(12)]
+            row = [w, 80 + w, 100, 1 / w, w**2, -w % 5, *noise]
+            file.write(",".join(map(str, row)) + "\n")
+    assert main(["phases", "many.csv"]) == 0
+    few = capsys.readouterr().out
+    assert main(["phases", "many.csv", "--all"]) == 0
+    every = capsys.readouterr().out
+    for name in ("train_loss", "cka", "cka_logits", strange[0]):
+        assert f"\n{name} " in few
+    assert strange[-1] not in few
+    assert few.count("more columns: --all, or --json") == 2
+    assert "more columns" not in every
+    for name in strange:  # whole, at eighty columns
+        assert f"\n{name} " in every
+    assert max(map(len, every.splitlines())) <= 80
+
+
+def test_a_mean_accuracy_is_a_percentage(capsys):
+    with open("two.csv", "w") as file:
+        file.write("width,train_loss,mode_connectivity,test_accuracy\n1,1,-5,99\n2,1,-5,80\n")
+        file.write("3,1,5,1\n4,1,5,9\n")
+    first, second = asked(capsys, "two.csv")["phases"][:2]
+    assert (first["mean_test_accuracy"], first["interval"][1]) == (89.5, 100)
+    assert (second["mean_test_accuracy"], second["interval"][0]) == (5, 0)
 
 
 def test_long_names_leave_numbers_whole(capsys):

@@ -39,10 +39,13 @@ def llt(tmp_path, monkeypatch, capsys):
     [
         ([], "grid-figure2.png"),
         (["--panel", "figure2"], "grid-figure2.png"),
-        (["--metric", "cka", "--x", "batch_size", "--y", "width"], "grid-cka.png"),
-        (["--phases", "--where", "width > 2"], "grid-phases.png"),
+        (
+            ["--metric", "cka", "--x", "batch_size", "--y", "width"],
+            "grid-cka-x-batch_size-y-width.png",
+        ),
+        (["--phases", "--where", "width > 2"], "grid-phases-where-width-2-197910.png"),
         (["--scatter", "cka"], "grid-scatter-cka.png"),
-        (["--gain", "old.csv", "--metric", "cka"], "grid-gain.png"),
+        (["--gain", "old.csv", "--metric", "cka"], "grid-gain-old-cka.png"),
     ],
 )
 def test_each_view_has_a_name_of_its_own(llt, tmp_path, words, name):
@@ -136,4 +139,25 @@ def test_it_needs_no_display_and_says_what_to_install(llt, tmp_path, code, expec
 def test_a_column_with_a_slash_has_a_safe_file_name(llt, tmp_path):
     (tmp_path / "odd.csv").write_text("width,batch_size,<b>a/b</b>\n2,16,1\n4,16,2\n")
     assert llt("--sweep", "odd.csv", "--metric", "<b>a/b</b>")[0] == 0
-    assert (tmp_path / "odd--b-a-b--b-.png").is_file()
+    assert list(tmp_path.glob("odd-b-a-b-b-*.png"))
+
+
+def test_no_two_pictures_share_a_name(llt, tmp_path):
+    wanted = [
+        ["--metric", "cka"],
+        ["--metric", "cka", "--where", "width > 2"],
+        ["--metric", "cka", "--where", "width < 8"],
+        ["--metric", "cka", "--x", "batch_size"],
+        ["--gain", "old.csv"],
+        ["--gain", "old.csv", "--metric", "cka"],
+        ["--scatter", "cka"],
+        ["--scatter", "cka", "--against", "train_loss"],
+        ["--phases"],
+        ["--phases", "--rule", "cka=0.6"],
+        ["--phases", "--relative-cka", "0.6"],
+        ["--phases", "--where", f"width > 2 and {' and '.join(['batch_size > 1'] * 20)}"],
+    ]
+    said = [llt("--sweep", "grid.csv", *words) for words in wanted]
+    assert {code for code, _ in said} == {0}
+    assert len({told for _, told in said}) == len(list(tmp_path.glob("*.png"))) == len(wanted)
+    assert llt("--sweep", "grid.csv", *wanted[1]) == said[1]  # its own picture, again

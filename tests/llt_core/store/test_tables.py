@@ -13,7 +13,8 @@ from llt_core.analysis import classify
 from llt_core.errors import RequestError
 from llt_core.store import Store
 from llt_core.store.export import to_pandas, write_table
-from llt_core.store.tables import as_rows, keep_table, open_table, read_table, table_names
+from llt_core.store.kept import keep_table, table_names
+from llt_core.store.tables import as_rows, open_table, read_table
 
 SHARED = Path(os.environ.get("LLT_SHARED", Path(__file__).resolve().parents[3] / "../shared"))
 PUBLISHED = SHARED / "published"
@@ -61,7 +62,7 @@ def test_a_sweep_is_a_table(swept):
             column, mean = table.column(name), means[rate].get(name)
             if mean is None:
                 assert np.isnan(column.values[row])
-                assert column.reasons[row] == "a model diverged or failed (5)"
+                assert column.reasons[row] == "a model diverged or failed"
             else:
                 assert column.values[row] == pytest.approx(mean.value, rel=1e-15)
                 assert column.n[row] == mean.n
@@ -120,7 +121,18 @@ def test_kept_tables_come_back_with_their_origin(tmp_path, swept):
     assert table_names(kept) == ["mine"]
     table = open_table("mine", kept)
     assert (table.origin, table.axes[0].kind) == ("a paper", "temperature")
-    keep_table(kept, "mine", rows[:1], kinds={"train.learning_rate": ""}, origin="less")
+    keep_table(kept, "mine", rows, kinds={"train.learning_rate": "temperature"}, origin="a paper")
+    for words in (
+        {"kinds": {"train.learning_rate": ""}, "origin": "a paper"},
+        {"kinds": {"train.learning_rate": "temperature"}, "origin": "another paper"},
+    ):
+        with pytest.raises(RequestError, match="another table is kept as 'mine'"):
+            keep_table(kept, "mine", rows, **words)
+    words = {"kinds": {"train.learning_rate": ""}, "origin": "less"}
+    with pytest.raises(RequestError, match="another table is kept as 'mine'"):
+        keep_table(kept, "mine", rows[:1], **words)
+    assert len(open_table("mine", kept)) == len(table)
+    keep_table(kept, "mine", rows[:1], **words, force=True)
     assert len(open_table("mine", kept)) == 1
     with pytest.raises(RequestError, match="a sweep is called 'rates'"):
         keep_table(store, "rates", rows, kinds={}, origin="")

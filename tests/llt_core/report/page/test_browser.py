@@ -547,6 +547,22 @@ def test_constant_columns_and_no_values(open_page):
     assert opened.page.locator("#heat-canvas path.hatch").get_attribute("d").count("M") == 4
 
 
+@pytest.mark.parametrize("width", [1000, 1240, 1440])
+def test_numbers_of_a_gain_stand_apart(open_page, decay, constant, width):
+    page = open_page(build_page(decay, compare=constant), width=width).page
+    shortest = page.evaluate(
+        """() => {
+          const boxes = [...document.querySelectorAll('#gain-map .letters text')]
+            .map((text) => text.getBoundingClientRect());
+          const gaps = boxes.flatMap((a) => boxes
+            .filter((b) => Math.abs(a.top - b.top) < 3 && b.left > a.left)
+            .map((b) => b.left - a.right));
+          return Math.min(...gaps);
+        }"""
+    )
+    assert 4 <= shortest < 1000
+
+
 def test_a_phone_scrolls_only_downwards(open_page, decay, constant):
     opened = open_page(
         build_page(decay, compare=constant, details=heavy(91)),
