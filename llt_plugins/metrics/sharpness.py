@@ -69,13 +69,13 @@ class Sharpness(SampledLoss):
 
         from llt_plugins.curvature.first_order import ascend
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         model, losses = self.function(context)
         way = ascend(model, losses, self.radius, steps=self.steps, adaptive=self.adaptive)
         if way.gradient_norm == 0:
             return self.undefined("the gradient is zero, so no direction leads up")
-        finite = bool(np.isfinite(way.losses).all())
+        finite = bool(np.isfinite([*way.losses, way.gradient_norm]).all())
         arrays: dict[str, Any] = {}
         if finite:
             arrays = {

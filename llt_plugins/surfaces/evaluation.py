@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 
 from llt_plugins.curvature.operators.copies import evaluation_copy
 from llt_plugins.curvature.types import Report, ignore
+from llt_plugins.means import shares
 from llt_plugins.paths.batchnorm import Pass, recalibrate
 from llt_plugins.paths.vectors import ParameterLayout, trainable
 from llt_plugins.surfaces.parameters import unflatten
@@ -122,8 +123,8 @@ def evaluate(
     """
     twin = evaluation_copy(model, dtype)
     _check_shapes(ParameterLayout(twin).size, origin, directions, coordinates)
-    shares = _shares([weight for weight, _ in scores])
-    function = _Scores(twin, [s for _, s in scores], None if per_term else shares, passes)
+    weights = shares([weight for weight, _ in scores])
+    function = _Scores(twin, [s for _, s in scores], None if per_term else weights, passes)
     at_once = points_together(twin) if points_at_once == "auto" else points_at_once
     found: list[Tensor] = []
     with torch.no_grad():
@@ -225,11 +226,3 @@ def _check_shapes(size: int, origin: Tensor, directions: Tensor, coordinates: Te
             f"the coordinates have shape {tuple(coordinates.shape)}, expected "
             f"(N, {len(directions)}) with N ≥ 1: one for each direction"
         )
-
-
-def _shares(weights: list[float]) -> list[float]:
-    """Return the weights divided by their sum."""
-    total = math.fsum(weights)
-    if not weights or min(weights) < 0 or not (0 < total < math.inf):
-        raise ValueError(f"the micro-batches weigh {weights}, expected at least one, all positive")
-    return [weight / total for weight in weights]
