@@ -1,8 +1,9 @@
-"""The standard error of a mean over examples, or over terms of which examples have several."""
+"""Means over examples, or over terms of which examples have several: weights and errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,23 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-12
 """A spread this small, relative to the largest term, is rounding."""
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """Return the weights of micro-batches divided by their sum.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are not positive numbers.
+    """
+    total = math.fsum(weights)
+    if not weights or min(weights) < 0 or not (0 < total < math.inf):
+        raise ValueError(
+            f"the micro-batches weigh {list(weights)}, expected at least one and all positive: "
+            "each is the number of terms its mean loss averages"
+        )
+    return [weight / total for weight in weights]
 
 
 def standard_error(terms: Tensor, owners: Tensor | None = None) -> float | None:

@@ -50,7 +50,7 @@ class HessianFrobenius(Probing):
         """Return the norm."""
         from llt_plugins.curvature.norms import exact_frobenius, frobenius
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         shared = self.shared(context)
         if self.max_vectors >= shared.operator.size:

@@ -41,7 +41,7 @@ class GaussNewtonTrace(OperatorTrace):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the estimate, with the value of every vector in ``arrays["samples"]``."""
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         estimate = self.estimate(context)
         facts = self.shared(context, self.matrix).facts()

@@ -49,7 +49,7 @@ class GradientNorm(SampledLoss):
 
         from llt_plugins.curvature.first_order import gradient, norm
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         loss, slopes = gradient(*self.function(context))
         value = norm(slopes)

@@ -76,7 +76,7 @@ class HessianTrace(OperatorTrace):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the estimate, with the value of every vector in ``arrays["samples"]``."""
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         if self.backend == "llt":
             estimate = self.estimate(context)
@@ -184,7 +184,7 @@ class HessianTopEigenvalue(SecondOrder):
 
     def measure(self, context: MeasureContext) -> list[Measurement]:
         """Return the outermost eigenvalue, with all k in ``arrays["eigenvalues"]``."""
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         if self.backend == "pyhessian":
             return [self._by_power_iteration(context)]

@@ -72,7 +72,7 @@ class HessianLayerTrace(SecondOrder):
         """Return the largest trace, with all of them in the arrays."""
         import numpy as np
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         groups = self._groups(context)
         shared = self.shared(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from llt_core.interfaces import (
     parameter,
 )
 from llt_plugins.metrics.costs import TYPICAL_SPLIT
-from llt_plugins.metrics.statuses import nothing
+from llt_plugins.metrics.statuses import broken_weights, nothing
 
 if TYPE_CHECKING:
     import torch
@@ -83,12 +84,15 @@ class SampledLoss(Metric):
     def function(self, context: MeasureContext) -> tuple[nn.Module, list[WeightedLoss]]:
         """Return a copy of the model, and the losses of its micro-batches."""
         from llt_plugins.curvature.operators.copies import evaluation_copy
+        from llt_plugins.curvature.operators.determinism import refuse_batch_statistics
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             return context.loss(model, batch)
 
+        batches = self.batches(context)
+        refuse_batch_statistics(context.model, len(batches))
         return evaluation_copy(context.model, self.torch_dtype()), [
-            (float(batch.weight), partial(loss, batch=batch)) for batch in self.batches(context)
+            (float(batch.weight), partial(loss, batch=batch)) for batch in batches
         ]
 
     def result(
@@ -112,6 +116,8 @@ class SampledLoss(Metric):
             "stopped": stopped,
         }
         finite = stopped != "not_finite"
+        if not finite:
+            common["reason"] = self._what_is_not_finite(context)
         return Measurement(
             name=declared.name,
             value=value if finite else None,
@@ -126,8 +132,26 @@ class SampledLoss(Metric):
         """Return the answer where the quantities do not exist."""
         return nothing(self.returns, "undefined", reason, split=self.split)
 
-    def without_parameters(self, context: MeasureContext) -> list[Measurement] | None:
-        """Return the answer for a model that has nothing to differentiate by."""
-        if any(p.requires_grad for p in context.model.parameters()):
-            return None
-        return self.undefined("the model has no trainable parameter to differentiate by")
+    def unmeasurable(self, context: MeasureContext) -> list[Measurement] | None:
+        """Return the answer for a model with nothing to differentiate by, or broken weights."""
+        if not any(p.requires_grad for p in context.model.parameters()):
+            return self.undefined("the model has no trainable parameter to differentiate by")
+        if (broken := broken_weights(context)) is not None:
+            return nothing(self.returns, "not_finite", broken, split=self.split)
+        return None
+
+    def _what_is_not_finite(self, context: MeasureContext) -> str:
+        """Say why there is no value although the weights are finite."""
+        from llt_plugins.curvature.first_order import mean_loss
+
+        loss = mean_loss(*self.function(context))
+        if math.isfinite(loss):
+            return (
+                f"the mean loss is {loss:.6g}, but its derivatives are not finite in {self.dtype}"
+            )
+        # Minus infinity is what masks are made of.
+        found = (
+            name for name, b in context.model.named_buffers() if not bool((b < math.inf).all())
+        )
+        blamed = next((f"; the buffer {name!r} has NaN or infinite entries" for name in found), "")
+        return f"the mean loss is {loss}{blamed}"

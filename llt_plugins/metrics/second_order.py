@@ -40,10 +40,20 @@ class SecondOrder(SampledLoss):
         return products * _FORWARDS_PER_PRODUCT * self.share_of_split()
 
     def shared(self, context: MeasureContext, matrix: Which = "hessian") -> Shared:
-        """Return the operator of this function, and what was already computed with it."""
+        """Return the operator of this function, and what was already computed with it.
+
+        Only the operator of a model that was asked for last keeps its graphs.
+        """
         build = self._hessian if matrix == "hessian" else self._gauss_newton
         key = ("curvature", matrix, self.split, self.samples, self.batch_size, self.dtype)
-        return Shared(context, key, context.remember((*key, "operator"), lambda: build(context)))
+        operator = context.remember((*key, "operator"), lambda: build(context))
+        # One memory budget for all of a model: whoever is asked again builds its graphs anew.
+        last: list[MicroBatchOperator] = context.remember(("curvature", "last"), list)
+        for other in last:
+            if other is not operator:
+                other.close()
+        last[:] = [operator]
+        return Shared(context, key, operator)
 
     def _hessian(self, context: MeasureContext) -> MicroBatchOperator:
         from llt_plugins.curvature.operators.hessian import HessianOperator

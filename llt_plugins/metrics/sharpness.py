@@ -70,7 +70,7 @@ class Sharpness(SampledLoss):
 
         from llt_plugins.curvature.first_order import ascend
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         model, losses = self.function(context)
         way = ascend(model, losses, self.radius, steps=self.steps, adaptive=self.adaptive)
@@ -79,7 +79,7 @@ class Sharpness(SampledLoss):
         if not way.lengths.all():
             where = "at every weight that is not zero" if self.adaptive else "on the way"
             return self.undefined(f"the gradient is zero {where}, so no direction leads up")
-        finite = bool(np.isfinite([*way.losses, *way.lengths]).all())
+        finite = bool(np.isfinite([*way.losses, *way.lengths, way.gradient_norm]).all())
         arrays: dict[str, Any] = {}
         if finite:
             arrays = {

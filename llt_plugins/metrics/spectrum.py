@@ -78,7 +78,7 @@ class HessianSpectrum(SecondOrder):
 
         from llt_plugins.curvature.slq import spectrum
 
-        if (nothing := self.without_parameters(context)) is not None:
+        if (nothing := self.unmeasurable(context)) is not None:
             return nothing
         shared = self.shared(context)
         found = spectrum(

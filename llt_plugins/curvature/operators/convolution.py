@@ -7,7 +7,7 @@ that training uses, in the same shapes; for networks on the CPU that is a third 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,19 +17,27 @@ from torch.autograd import Function
 _Maybe = Tensor | None
 
 
+@dataclass(eq=False)
+class Switch:
+    """Off, until it is turned on for all that share it."""
+
+    on: bool = False
+
+
 @dataclass(frozen=True)
 class Geometry:
     """How the kernel moves over the images, in torch's terms, one number for each dimension.
 
-    With ``linear`` the gradient is a function of the outer gradient alone: enough for
-    products with the Jacobian, and cheaper.
+    Once ``linear`` is on, the gradient is a function of the outer gradient alone: enough for
+    products with the Jacobian, and cheaper. It is off while outputs are computed, since they
+    may be made of gradients (a force is that of an energy).
     """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    linear: bool = False
+    linear: Switch = field(default_factory=Switch)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: _Maybe, geometry: Geometry) -> Tensor:
@@ -66,7 +74,7 @@ class _Convolution(Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        if ctx.geometry.linear:
+        if ctx.geometry.linear.on:
             x, weight = x.detach(), weight.detach()
         dx, dweight = _Adjoint.apply(slope, x, weight, ctx.geometry, needs_x, needs_weight)
         axes = [0, *range(2, slope.ndim)]
@@ -85,7 +93,7 @@ class _Adjoint(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         slope, x, weight, geometry, ctx.want_x, ctx.want_w = inputs
-        ctx.geometry = replace(geometry, linear=False)
+        ctx.geometry = replace(geometry, linear=Switch())
         ctx.save_for_backward(slope, x, weight)
         ctx.set_materialize_grads(False)
 

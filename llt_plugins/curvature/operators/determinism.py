@@ -38,10 +38,31 @@ def refuse_training_mode(model: nn.Module) -> None:
             )
 
 
-def refuse_unrepeatable(model: nn.Module, loss: Loss) -> float:
+def refuse_batch_statistics(model: nn.Module, micro_batches: int) -> None:
+    """Refuse batch norm without running statistics when there are several micro-batches.
+
+    In eval mode too it then normalises each micro-batch by itself, and how the examples are
+    cut would change the result.
+
+    Raises
+    ------
+    ValueError
+        Names the first such module.
+    """
+    for name, module in model.named_modules() if micro_batches > 1 else ():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"module {name!r} ({type(module).__name__}) has no running statistics and "
+                f"normalises each of the {micro_batches} micro-batches by itself, so their size "
+                "would change the result; put all examples into one (a larger batch size)"
+            )
+
+
+def refuse_unrepeatable(model: nn.Module, loss: Loss, number: int = 0) -> float:
     """Refuse a loss that differs between two calls (functional dropout, shuffled data).
 
-    Costs two forward passes, leaves the global random state as it was, and returns the loss.
+    Costs two forward passes, leaves the global random state as it was, and returns the loss
+    of this micro-batch, the one with that ``number``.
 
     Raises
     ------
@@ -51,14 +72,15 @@ def refuse_unrepeatable(model: nn.Module, loss: Loss) -> float:
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with (
         torch.random.fork_rng(devices=list(devices)),
-        torch.no_grad(),
+        # With gradients, as later: without them encoder layers skip what is padded.
+        torch.enable_grad(),
         sdpa_kernel(SDPBackend.MATH),
     ):
         first, second = (scalar(loss(model)).item() for _ in range(2))
     # A NaN is not an unrepeatable loss: it is passed on and reported as what it is.
     if math.isfinite(first) and not math.isclose(first, second, rel_tol=_REPEATABLE, abs_tol=1e-12):
         raise ValueError(
-            f"the loss of the first micro-batch is not deterministic: {first:.9g}, then "
+            f"the loss of micro-batch {number + 1} is not deterministic: {first:.9g}, then "
             f"{second:.9g} on the same call; turn off dropout, augmentation and shuffling"
         )
     return first

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 BUDGET = 3 << 29
@@ -37,7 +38,7 @@ class Sizes:
 def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) -> tuple[int, int]:
     """Return the bytes of all tensors that the graph of ``outputs`` keeps, and of the largest.
 
-    Storages are counted once, however many nodes saved them.
+    Storages are counted once, however many nodes saved them; sparse tensors are not counted.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def graph_bytes(outputs: Iterable[Tensor], *, besides: Iterable[Tensor] = ()) ->
     known = {t.untyped_storage().data_ptr() for t in besides}
     sizes: dict[int, int] = {}
     for tensor in _saved(outputs):
+        if tensor.layout != torch.strided:  # without a storage of its own; adjacency matrices
+            continue
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             sizes[storage.data_ptr()] = storage.nbytes()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -13,11 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from llt_plugins.curvature.operators.determinism import refuse_training_mode, refuse_unrepeatable
+from llt_plugins.curvature.operators.corrections import Corrected
+from llt_plugins.curvature.operators.determinism import (
+    refuse_batch_statistics,
+    refuse_training_mode,
+    refuse_unrepeatable,
+)
 from llt_plugins.curvature.operators.memory import Sizes
 from llt_plugins.curvature.operators.parameters import chosen_parameters, flat, pieces
 from llt_plugins.curvature.operators.rewriting import Rewriting
 from llt_plugins.curvature.types import Loss
+from llt_plugins.means import shares
 
 _LARGEST_MATRIX = 5_000
 
@@ -65,7 +70,8 @@ class MicroBatchOperator(ABC):
     The flat order of the parameters is that of ``model.parameters()``, each tied weight once,
     frozen ones left out. Nothing is written to ``.grad``. Attributes say how it works:
     ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector at a time,
-    or the loss in torch's own way, where that had to be.
+    or the loss in torch's own way, where that had to be. Where the loss of a micro-batch is
+    NaN or infinite, so is every product.
     """
 
     linear: ClassVar[bool] = False
@@ -87,7 +93,7 @@ class MicroBatchOperator(ABC):
         self._model = model
         self._names = tuple(chosen)
         self._parameters: list[Tensor] = list(chosen.values())
-        self._shares = _shares(weights)
+        self._shares = shares(weights)
         self._retain = retain
         self._budget = memory_budget
         self._graphs: dict[int, Graph] = {}
@@ -96,7 +102,8 @@ class MicroBatchOperator(ABC):
         self.plain: str | None = None
         self._channels_last = True
         refuse_training_mode(model)
-        self._first_loss = refuse_unrepeatable(model, losses[0])
+        refuse_batch_statistics(model, len(losses))
+        self._expected = [refuse_unrepeatable(model, loss, n) for n, loss in enumerate(losses)]
 
     @property
     def size(self) -> int:
@@ -191,12 +198,14 @@ class MicroBatchOperator(ABC):
         self.close()
 
     @abstractmethod
-    def _build(self, index: int, rewriting: Callable[[], Rewriting | nullcontext[None]]) -> Graph:
+    def _build(self, index: int, rewriting: Callable[[], Corrected]) -> Graph:
         """Build the graph of one micro-batch, computing the loss inside ``rewriting()``."""
 
     def _sum(self, rows: Tensor) -> Tensor:
         """Return the products with the rows ``(k, P)``, float64."""
         total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
+        if not all(map(math.isfinite, self._expected)):
+            return total.fill_(math.nan)  # the derivatives of a NaN may look like numbers
         for index, share in enumerate(self._shares):
             graph = self._graph(index)
             kept = index in self._graphs
@@ -214,9 +223,8 @@ class MicroBatchOperator(ABC):
         """Return the products of one micro-batch, or None if they do not work together."""
         if len(rows) == 1:
             vectors = pieces(rows[0], self._parameters)
-            return flat(graph.product(vectors, batched=False, retain=retain), self._parameters)[
-                None
-            ]
+            products = graph.product(vectors, batched=False, retain=retain)
+            return flat(products, self._parameters)[None]
         vectors = pieces(rows, self._parameters)
         try:
             # Kept in any case: should it fail, the vectors go one by one over the same graph.
@@ -278,11 +286,11 @@ class MicroBatchOperator(ABC):
                 except RuntimeError as error:
                     self._step_back(str(error))
                     continue
-                loss = graph.loss.item()
-                if index > 0 or _alike(loss, self._first_loss):
+                loss, expected = graph.loss.item(), self._expected[index]
+                if math.isclose(loss, expected, rel_tol=_ALIKE, abs_tol=1e-6):
                     return graph
-                self._step_back(f"the loss became {loss:.9g} from {self._first_loss:.9g}")
-            return self._build(index, nullcontext)
+                self._step_back(f"the loss became {loss:.9g} from {expected:.9g}")
+            return self._build(index, Corrected)
 
     def _step_back(self, reason: str) -> None:
         """Try the default memory layout, then torch's own way."""
@@ -290,18 +298,3 @@ class MicroBatchOperator(ABC):
             self._channels_last = False
         else:
             self.plain = reason
-
-
-def _alike(first: float, second: float) -> bool:
-    return not math.isfinite(second) or math.isclose(first, second, rel_tol=_ALIKE, abs_tol=1e-6)
-
-
-def _shares(weights: Sequence[float]) -> list[float]:
-    """Return the weights divided by their sum."""
-    total = math.fsum(weights)
-    if not weights or min(weights) < 0 or not (0 < total < math.inf):
-        raise ValueError(
-            f"the micro-batches weigh {list(weights)}, expected at least one and all positive: "
-            "each is the number of terms its mean loss averages"
-        )
-    return [weight / total for weight in weights]

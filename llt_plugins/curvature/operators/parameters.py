@@ -102,7 +102,7 @@ def pieces(vectors: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     lead = vectors.shape[:-1]
     parts = torch.split(vectors.detach(), [p.numel() for p in parameters], dim=-1)
     return [
-        _laid_out(part.reshape(*lead, *p.shape), p)
+        _laid_out(part.reshape((*lead, *p.shape)), p)
         for p, part in zip(parameters, parts, strict=True)
     ]
 

@@ -1,7 +1,8 @@
 """The same function out of operations that are cheap to differentiate twice.
 
 While a loss is computed inside :class:`Rewriting`, three kinds of calls are answered another
-way; nothing is done to the model, and what is not recognised is left to torch.
+way, besides those of :class:`~llt_plugins.curvature.operators.corrections.Corrected`; nothing
+is done to the model, and what is not recognised is left to torch.
 
 * Convolutions and ReLU get gradients that are cheap to differentiate again.
 * Evaluation-mode batch normalisation of what a convolution has just returned, ``γ(y − μ)/σ +
@@ -21,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-from llt_plugins.curvature.operators.convolution import Geometry, convolve
+from llt_plugins.curvature.operators.convolution import Geometry, Switch, convolve
+from llt_plugins.curvature.operators.corrections import Corrected
 from llt_plugins.curvature.operators.rectifier import rectify
 
 _FEW = 16
@@ -51,7 +52,7 @@ class _Convolved:
     geometry: Geometry
 
 
-class Rewriting(TorchFunctionMode):
+class Rewriting(Corrected):
     """A block in which a loss is computed for products of second order.
 
     Parameters
@@ -60,16 +61,20 @@ class Rewriting(TorchFunctionMode):
         Whether float32 images on the CPU are laid out so. Models that call ``view`` on images
         may refuse that layout.
     linear
-        Whether gradients need only be differentiable with respect to the outer gradient.
+        Whether gradients that are taken after the block need only be differentiable with
+        respect to the outer gradient. Those that the model itself takes are not restricted.
     """
 
     def __init__(self, *, channels_last: bool = True, linear: bool = False) -> None:
         super().__init__()
         self._channels_last = channels_last
         self._linear = linear
+        self._over = Switch()
         self._last: _Convolved | None = None
 
     def __exit__(self, *error: Any) -> None:
+        self._over.on = self._linear
+        self._over = Switch()
         self._last = None
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
@@ -87,7 +92,7 @@ class Rewriting(TorchFunctionMode):
             if _known(func) and _plain([*args, *kwargs.values()])
             else None
         )
-        return func(*args, **kwargs) if result is None else result
+        return super().__torch_function__(func, types, args, kwargs) if result is None else result
 
     def _rewritten(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -122,7 +127,7 @@ class Rewriting(TorchFunctionMode):
             _each(padding, space),
             _each(dilation, space),
             groups,
-            self._linear,
+            self._over,
         )
         if self._channels_last and space == 2 and groups == 1 and _on_cpu(x):
             x, geometry = _safe(x.contiguous(memory_format=torch.channels_last), weight, geometry)

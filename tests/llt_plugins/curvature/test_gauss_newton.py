@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from llt_plugins.curvature.operators.gauss_newton import FisherOperator, GaussNewtonOperator
 from llt_plugins.curvature.operators.hessian import HessianOperator
+from llt_plugins.curvature.operators.parameters import flat
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -178,3 +179,32 @@ def test_the_model_is_left_as_it_was(case):
     assert all(p.grad is None for p in case.model.parameters())
     for name, value in case.model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+class _Force(nn.Module):
+    """Outputs that are the slope of an energy."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Conv1d(1, 3, 3, padding=1), nn.Conv1d(3, 1, 3)
+
+    def forward(self, x):
+        x = x.detach().requires_grad_()
+        energy = self.outer(torch.tanh(self.inner(x))).square().sum()
+        return torch.autograd.grad(energy, x, create_graph=True)[0].flatten(1)
+
+
+def test_a_model_that_takes_a_gradient_itself():
+    torch.manual_seed(0)
+    model = _Force().double()
+    inputs, targets = torch.randn(3, 1, 5).double(), torch.randn(3, 5).double()
+    losses = [(3, lambda m: m(inputs), lambda force: (force - targets).square().mean())]
+    operator = GaussNewtonOperator(model, losses)
+    parameters = list(model.parameters())
+    slopes = [
+        torch.autograd.grad(force, parameters, retain_graph=True, allow_unused=True)
+        for force in model(inputs).reshape(-1)
+    ]
+    rows = torch.stack([flat(row, parameters) for row in slopes])
+    torch.testing.assert_close(operator.matrix(), rows.T @ rows * 2 / 15)
+    assert operator.plain is None

@@ -141,6 +141,52 @@ def test_hidden_randomness_is_refused_without_disturbing_the_random_state():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_randomness_in_any_micro_batch_is_refused():
+    model, inputs = nn.Linear(4, 4), torch.randn(6, 4)
+    losses = [
+        (6, lambda m: m(inputs).square().mean()),
+        (6, lambda m: dropout(m(inputs), 0.5).square().mean()),
+    ]
+    with pytest.raises(ValueError, match="micro-batch 2 is not deterministic"):
+        HessianOperator(model, losses)
+
+
+def test_statistics_of_micro_batches_are_refused_where_there_are_several():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False)).eval()
+    inputs = torch.randn(6, 4)
+
+    def part(start, stop):
+        return stop - start, lambda m: m(inputs[start:stop]).pow(3).mean()
+
+    HessianOperator(model, [part(0, 6)])
+    with pytest.raises(ValueError, match=r"'1' \(BatchNorm1d\) has no running statistics"):
+        HessianOperator(model, [part(0, 3), part(3, 6)])
+
+
+@pytest.mark.parametrize("broken", ["bias", "batch"])
+def test_where_the_loss_is_not_a_number_no_product_is(broken):
+    """The Hessian of a squared error knows nothing of the bias, or of a batch without rows."""
+    model, inputs = nn.Linear(3, 1), torch.randn(4, 3)
+    if broken == "bias":
+        model.bias.data.fill_(torch.nan)
+    empty = inputs[:0] if broken == "batch" else inputs
+    losses = [(4, lambda m: m(inputs).square().mean()), (1, lambda m: m(empty).square().mean())]
+    operator = HessianOperator(model, losses)
+    assert operator.matvec(torch.ones(4)).isnan().all()
+    assert operator.matmat(torch.ones(4, 2)).isnan().all()
+
+
+def test_sparse_constants_are_no_trouble():
+    """Such as the neighbours of each node of a graph."""
+    neighbours = torch.eye(4).roll(1, 0).to_sparse()
+    model, inputs = nn.Linear(3, 2), torch.randn(4, 3)
+    operators = [
+        HessianOperator(model, [(4, lambda m, a=a: torch.tanh(a @ m(inputs)).square().mean())])
+        for a in (neighbours, neighbours.to_dense())
+    ]
+    torch.testing.assert_close(operators[0].matrix(), operators[1].matrix())
+
+
 @pytest.mark.parametrize(
     ("losses", "message"),
     [

@@ -258,3 +258,74 @@ def test_a_model_that_refuses_the_fast_way_gets_a_slower_one_and_the_same_number
         assert operator.plain is None
     else:
         assert "torch's own" in operator.plain
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weight_normalisation_has_the_right_second_derivatives(wrap, dim):
+    """Those of torch's own kernel are wrong, so differences of gradients are the judge."""
+    torch.manual_seed(2)
+    model = nn.Sequential(
+        wrap(nn.Conv2d(2, 3, 2), dim=dim), nn.Tanh(), nn.Flatten(), wrap(nn.Linear(12, 2), dim=dim)
+    ).double()
+    inputs, targets = torch.randn(4, 2, 3, 3, dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    parameters = list(model.parameters())
+
+    def loss(m):
+        return functional.cross_entropy(m(inputs), targets)
+
+    def gradient():
+        slopes = torch.autograd.grad(loss(model), parameters)
+        return torch.cat([slope.reshape(-1) for slope in slopes])
+
+    operator = HessianOperator(model, [(4, loss)])
+    plain = HessianOperator(model, [(4, loss)])
+    plain.plain = "to see that this way is right too"
+    vector = torch.randn(operator.size, dtype=torch.float64)
+    moves = vector.split([p.numel() for p in parameters])
+    ends = []
+    for step in (1e-5, -2e-5):
+        with torch.no_grad():
+            for parameter, move in zip(parameters, moves, strict=True):
+                parameter.add_(move.view_as(parameter), alpha=step)
+        ends.append(gradient())
+    with torch.no_grad():
+        for parameter, move in zip(parameters, moves, strict=True):
+            parameter.add_(move.view_as(parameter), alpha=1e-5)
+    expected = (ends[0] - ends[1]) / 2e-5
+    assert operator.plain is None
+    for product in (operator.matvec(vector), plain.matvec(vector)):
+        torch.testing.assert_close(product, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_embeddings_that_train_with_sparse_gradients():
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Embedding(7, 3, padding_idx=0), nn.Flatten(), nn.Linear(12, 2))
+    words, targets = torch.randint(0, 7, (5, 4)), torch.tensor([0, 1, 0, 1, 1])
+
+    def loss(m):
+        return functional.cross_entropy(m(words), targets)
+
+    expected = HessianOperator(model, [(5, loss)]).matrix()
+    model[0].sparse = True
+    operator = HessianOperator(model, [(5, loss)])
+    assert torch.equal(operator.matrix(), expected)
+    assert operator.plain is None
+
+
+def test_encoder_layers_that_skip_what_is_padded_keep_the_fast_way():
+    """Without gradients torch leaves out the padding, which then has another loss."""
+    torch.manual_seed(1)
+    layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 1).eval()
+    inputs, targets = torch.randn(5, 3, 4), torch.tensor([0, 1, 0, 1, 1])
+    padded = torch.tensor([[False, False, True]]).expand(5, -1)
+
+    def loss(m):
+        logits = m(inputs, src_key_padding_mask=padded).mean(1)[:, :2]
+        return functional.cross_entropy(logits, targets)
+
+    operator = HessianOperator(encoder, [(5, loss)])
+    operator.matvec(torch.ones(operator.size))
+    assert operator.plain is None

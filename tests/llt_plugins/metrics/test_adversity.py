@@ -15,17 +15,31 @@ from llt_plugins.metrics.calibration import CalibrationError
 from llt_plugins.metrics.cka import Cka
 from llt_plugins.metrics.distance import L2Distance
 from llt_plugins.metrics.ensemble import EnsembleAccuracy, EnsembleGain
+from llt_plugins.metrics.frobenius import HessianFrobenius
+from llt_plugins.metrics.gauss_newton import GaussNewtonTrace
+from llt_plugins.metrics.gradient import GradientNorm
+from llt_plugins.metrics.hessian import HessianTopEigenvalue, HessianTrace
+from llt_plugins.metrics.layer_trace import HessianLayerTrace
 from llt_plugins.metrics.linear_connectivity import LinearConnectivity
 from llt_plugins.metrics.loss_line import LossLine
 from llt_plugins.metrics.loss_plane import LossPlane
 from llt_plugins.metrics.loss_surface import LossSurface
 from llt_plugins.metrics.mode_connectivity import ModeConnectivity
 from llt_plugins.metrics.scores import TestLoss
+from llt_plugins.metrics.sharpness import Sharpness
+from llt_plugins.metrics.spectrum import HessianSpectrum
 from llt_plugins.metrics.weight_spectrum import WeightSpectrum
 
 TASK = TinyImages()
 COUNT = {"model": 1, "pair": 2, "set": 3}
-METRICS = [
+CURVATURE = [
+    metric.minimal()
+    for metric in (
+        HessianTrace, HessianTopEigenvalue, HessianSpectrum, HessianFrobenius, HessianLayerTrace,
+        GaussNewtonTrace, GradientNorm, Sharpness,
+    )
+]  # fmt: skip
+METRICS = CURVATURE + [
     metric.minimal()
     for metric in (
         Agreement, JsDivergence, LogitCosine, PredictionChurn, CalibrationError, Cka, L2Distance,
@@ -90,6 +104,31 @@ def test_statistics_that_are_not_finite_are_named_where_they_count():
     ends = anew.details["ends"]["train_loss"]
     assert None not in ends["recalibrated"]
     assert ends["stored"][1] is None
+
+
+@pytest.mark.parametrize("metric", CURVATURE, ids=short)
+def test_curvature_names_what_is_not_finite_besides_the_weights(metric):
+    model = network()
+    model[2].running_var[0] = math.nan
+    (result,) = metric.measure(context_of(metric, model))
+    assert (result.value, result.standard_error, result.status) == (None, None, "not_finite")
+    assert result.details["reason"] == (
+        "the mean loss is nan; the buffer '2.running_var' has NaN or infinite entries"
+    )
+    model = network()
+    model[4].weight.data.fill_(3e38)
+    (result,) = metric.measure(context_of(metric, model))
+    assert result.status == "not_finite"
+    assert result.details["reason"] == "the mean loss is nan"
+
+
+@pytest.mark.parametrize("metric", CURVATURE, ids=short)
+def test_curvature_refuses_statistics_of_micro_batches(metric):
+    model = network()
+    model[2] = nn.BatchNorm1d(6, track_running_stats=False).eval()
+    with pytest.raises(ValueError, match=r"'2' \(BatchNorm1d\) has no running statistics"):
+        metric.model_copy(update={"batch_size": 8}).measure(context_of(metric, model))
+    assert metric.measure(context_of(metric, model))[0].status in ("ok", "limit")
 
 
 @pytest.mark.parametrize("metric", READING, ids=short)

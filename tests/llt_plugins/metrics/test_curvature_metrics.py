@@ -269,6 +269,15 @@ def test_figures_name_arrays_that_are_there(metric, model, context_of):
     )
 
 
+def test_the_graphs_of_one_operator_are_kept_at_a_time(model, context_of):
+    context = context_of(model)
+    operators = []
+    for metric in (HessianTrace.minimal(), GaussNewtonTrace.minimal()):
+        metric.measure(context)
+        operators.append(metric.shared(context, metric.matrix).operator)
+    assert operators[0].retained == 0 < operators[1].retained
+
+
 def test_products_in_torchs_own_way_are_told(model, context_of):
     class Refusing(nn.Conv2d):
         def forward(self, x):
