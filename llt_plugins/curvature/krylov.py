@@ -11,7 +11,7 @@ from torch import Tensor
 
 from llt_plugins.curvature.basis import Basis
 from llt_plugins.curvature.products import products
-from llt_plugins.curvature.types import Report, SymmetricOperator, ignore
+from llt_plugins.curvature.types import AsymmetryError, Report, SymmetricOperator, ignore
 
 _BREAKDOWN = 1e-12
 """A next vector this small, relative to the largest entry of T, is rounding and nothing else."""
@@ -71,8 +71,10 @@ class Krylov:
     Raises
     ------
     ValueError
-        If ``block_size`` is not between 1 and P; later, if products show that the operator is
-        not symmetric. That is seen by numbers which orthogonalising needs anyway.
+        If ``block_size`` is not between 1 and P.
+    AsymmetryError
+        Later, if products show that the operator is not symmetric. That is seen by numbers
+        which orthogonalising needs anyway.
     """
 
     def __init__(
@@ -186,7 +188,7 @@ class Krylov:
         gap = float(np.abs(column - mirror).max())
         largest = max(self._scale, float(np.abs(column).max()))
         if gap > _ASYMMETRY * largest:
-            raise ValueError(
+            raise AsymmetryError(
                 f"the operator is not symmetric: uᵀAv and vᵀAu differ by {gap:.3g}, where the "
                 f"largest such form is {largest:.3g}; either an operation of the model has "
                 "wrong second derivatives, or rounding drowns the curvature (try float64)"

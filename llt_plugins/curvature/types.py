@@ -36,3 +36,7 @@ class SymmetricOperator(Protocol):
 
 def ignore(done: int, total: int) -> None:
     """Report progress to nobody."""
+
+
+class AsymmetryError(ValueError):
+    """A matrix that is symmetric by definition has products that say otherwise."""

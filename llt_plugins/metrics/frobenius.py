@@ -46,12 +46,10 @@ class HessianFrobenius(Probing):
         """Return the cost of the products that most networks need."""
         return self.products_cost(min(self.deflation_steps + self.min_vectors, self.max_vectors))
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the norm."""
         from llt_plugins.curvature.norms import exact_frobenius, frobenius
 
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         shared = self.shared(context)
         if self.max_vectors >= shared.operator.size:
             norm = exact_frobenius(shared.operator, context.report)

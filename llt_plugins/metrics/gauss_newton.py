@@ -39,10 +39,8 @@ class GaussNewtonTrace(OperatorTrace):
         ),
     )
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the estimate, with the value of every vector in ``arrays["samples"]``."""
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         estimate = self.estimate(context)
         facts = self.shared(context, self.matrix).facts()
         return [self.trace_result(context, estimate, **facts)]

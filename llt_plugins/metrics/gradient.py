@@ -43,14 +43,12 @@ class GradientNorm(SampledLoss):
         """Return the cost of one gradient."""
         return 3.0 * self.share_of_split()
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the norm."""
         import math
 
         from llt_plugins.curvature.first_order import gradient, norm
 
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         loss, slopes = gradient(*self.function(context))
         value = norm(slopes)
         finite = math.isfinite(value) and math.isfinite(loss)

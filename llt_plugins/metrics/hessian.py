@@ -74,10 +74,8 @@ class HessianTrace(OperatorTrace):
         "max_vectors draws) as a cross-check",
     )
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the estimate, with the value of every vector in ``arrays["samples"]``."""
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         if self.backend == "llt":
             estimate = self.estimate(context)
             facts = self.shared(context).facts()
@@ -182,10 +180,8 @@ class HessianTopEigenvalue(SecondOrder):
         steps = min(12 + 3 * self.k, self.max_steps)
         return self.products_cost(steps * self.block_size)
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the outermost eigenvalue, with all k in ``arrays["eigenvalues"]``."""
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         if self.backend == "pyhessian":
             return [self._by_power_iteration(context)]
         from llt_plugins.curvature.lanczos import eigenpairs

@@ -16,7 +16,7 @@ from llt_core.interfaces import (
 from llt_plugins.metrics.costs import TYPICAL_SPLIT
 from llt_plugins.metrics.recalibration import mixed_minibatches
 from llt_plugins.metrics.sampled import SampledLoss
-from llt_plugins.metrics.statuses import broken_weights, nothing
+from llt_plugins.metrics.statuses import nothing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -133,14 +133,6 @@ class Landscape(SampledLoss):
             return {}
         broken = sum(not math.isfinite(loss) for loss in losses)
         return {"reason": f"the loss is not finite at {broken} of {len(losses)} points"}
-
-    def without_surface(self, context: MeasureContext) -> list[Measurement] | None:
-        """Return the answer for a model that cannot move, or is nowhere."""
-        if not any(p.requires_grad for p in context.model.parameters()):
-            return self.nothing("undefined", "the model has no trainable parameter to move")
-        if (broken := broken_weights(context)) is not None:
-            return self.nothing("not_finite", broken)
-        return None
 
     def _score(self, context: MeasureContext, batch: Batch) -> Any:
         import torch

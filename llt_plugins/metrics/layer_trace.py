@@ -68,12 +68,10 @@ class HessianLayerTrace(SecondOrder):
         """Return the cost of all products."""
         return self.products_cost(self.vectors + self.deflation_steps)
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the largest trace, with all of them in the arrays."""
         import numpy as np
 
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         groups = self._groups(context)
         shared = self.shared(context)
         sizes = shared.sizes()

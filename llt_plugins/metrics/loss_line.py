@@ -86,7 +86,7 @@ class LossLine(AroundModel):
     def _count(self) -> int:
         return 1 if self.directions == "hessian" else self.directions_count
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return rise and curvature; the curves lie beside the rise."""
         import torch
 
@@ -94,8 +94,6 @@ class LossLine(AroundModel):
         from llt_plugins.surfaces.parameters import flatten
 
         model = context.model
-        if (nothing := self.without_surface(context)) is not None:
-            return nothing
         if isinstance(chosen := self.choose(context, self._count), list):
             return chosen
         count = len(chosen.vectors)

@@ -91,13 +91,11 @@ class LossPlane(Landscape):
         """Return the cost of all points."""
         return self.points_cost(self.points**2 + 7)
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the barrier, with the surface in ``arrays["loss"]``."""
         from llt_plugins.surfaces.parameters import flatten
         from llt_plugins.surfaces.plane import plane_through
 
-        if (nothing := self._without_plane(context)) is not None:
-            return nothing
         copies = [self._movable(context.models[index]) for index in self.models]
         try:
             plane = plane_through(*map(flatten, copies))
@@ -105,7 +103,7 @@ class LossPlane(Landscape):
             return self.nothing("undefined", str(error))
         return [self._result(context, copies, plane)]
 
-    def _without_plane(self, context: MeasureContext) -> list[Measurement] | None:
+    def unmeasurable(self, context: MeasureContext) -> list[Measurement] | None:
         """Return the answer for models that span no plane."""
         from llt_plugins.paths.vectors import refuse_mismatch
 

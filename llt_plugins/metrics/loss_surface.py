@@ -60,7 +60,7 @@ class LossSurface(AroundModel):
         """Return the cost of all points."""
         return self.points_cost(self.points**2, 2 if self.directions == "hessian" else 0)
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the mean rise, with the surface in ``arrays["loss"]``."""
         import numpy as np
 
@@ -68,8 +68,6 @@ class LossSurface(AroundModel):
         from llt_plugins.surfaces.parameters import flatten
 
         model = context.model
-        if (nothing := self.without_surface(context)) is not None:
-            return nothing
         if sum(p.numel() for p in model.parameters() if p.requires_grad) < 2:
             return self.nothing("undefined", "one trainable parameter spans no plane")
         if isinstance(chosen := self.choose(context, 2), list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -132,10 +133,25 @@ class SampledLoss(Metric):
         """Return the answer where the quantities do not exist."""
         return nothing(self.returns, "undefined", reason, split=self.split)
 
+    def measure(self, context: MeasureContext) -> list[Measurement]:
+        """Return what :meth:`compute` finds, or why there is nothing to find."""
+        from llt_plugins.curvature.types import AsymmetryError
+
+        if (nothing := self.unmeasurable(context)) is not None:
+            return nothing
+        try:
+            return self.compute(context)
+        except AsymmetryError as error:
+            return self.undefined(str(error))
+
+    @abstractmethod
+    def compute(self, context: MeasureContext) -> list[Measurement]:
+        """Return the measurements of what :meth:`unmeasurable` finds nothing wrong with."""
+
     def unmeasurable(self, context: MeasureContext) -> list[Measurement] | None:
-        """Return the answer for a model with nothing to differentiate by, or broken weights."""
+        """Return the answer for a model that cannot move, or is nowhere."""
         if not any(p.requires_grad for p in context.model.parameters()):
-            return self.undefined("the model has no trainable parameter to differentiate by")
+            return self.undefined("the model has no trainable parameter")
         if (broken := broken_weights(context)) is not None:
             return nothing(self.returns, "not_finite", broken, split=self.split)
         return None

@@ -64,14 +64,12 @@ class Sharpness(SampledLoss):
         """Return the cost of the gradients and the last forward pass."""
         return (3.0 * self.steps + 1) * self.share_of_split()
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the rise, with the loss along the way in the arrays."""
         import numpy as np
 
         from llt_plugins.curvature.first_order import ascend
 
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         model, losses = self.function(context)
         way = ascend(model, losses, self.radius, steps=self.steps, adaptive=self.adaptive)
         if way.gradient_norm == 0:

@@ -72,14 +72,12 @@ class HessianSpectrum(SecondOrder):
         """Return the cost of all products."""
         return self.products_cost(self.vectors * self.steps)
 
-    def measure(self, context: MeasureContext) -> list[Measurement]:
+    def compute(self, context: MeasureContext) -> list[Measurement]:
         """Return the negative share; the density is in the arrays."""
         import numpy as np
 
         from llt_plugins.curvature.slq import spectrum
 
-        if (nothing := self.unmeasurable(context)) is not None:
-            return nothing
         shared = self.shared(context)
         found = spectrum(
             shared.operator,

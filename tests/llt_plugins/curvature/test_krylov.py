@@ -12,6 +12,7 @@ from llt_plugins.curvature.basis import Basis
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import eigenpairs
 from llt_plugins.curvature.operators.hessian import HessianOperator
+from llt_plugins.curvature.types import AsymmetryError
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -151,7 +152,7 @@ def test_an_operator_that_is_not_symmetric_is_refused(block_size, with_spectrum)
     operator = with_spectrum(torch.linspace(-1, 3, 40))
     operator.values[:20, 20:] *= 1.2
     krylov = Krylov(operator, seeded(0), block_size=block_size)
-    with pytest.raises(ValueError, match="not symmetric"):
+    with pytest.raises(AsymmetryError, match="not symmetric"):
         krylov.reach(10)
 
 

@@ -233,3 +233,33 @@ def test_the_modules_do_not_import_torch():
         "sys.exit('torch' in sys.modules or 'pyhessian' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Forgetful(torch.autograd.Function):
+    """A product whose gradient is right and forgets that it depends on the scale."""
+
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.save_for_backward(x, scale)
+        return x * scale
+
+    @staticmethod
+    def backward(ctx, slope):
+        x, scale = ctx.saved_tensors
+        return slope * scale.detach(), (slope * x).sum(0)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.scale = model, torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, x):
+        return Forgetful.apply(self.model(x), self.scale)
+
+
+@pytest.mark.parametrize("metric", BOTH)
+def test_a_matrix_that_is_not_symmetric_has_no_curvature(metric, model, context_of):
+    (result,) = metric(samples=30, dtype="float64").measure(context_of(Scaled(model)))
+    assert (result.value, result.status) == (None, "undefined")
+    assert "not symmetric" in result.details["reason"]
