@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from llt_core.cli.durations import disk, duration
 from llt_core.cli.layout import edgeless, fitted
+from llt_core.interfaces import Measurement
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import settings, short_name
 from llt_core.store import Record
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
 _UNCUT = 160
 """Characters a line of a table may take where nobody's terminal is too narrow."""
+
+
+def counted(measurement: Measurement) -> str:
+    """Return how many of what a number averages: ``300 samples``; a dash where nothing says."""
+    return f"{measurement.n} {measurement.counted}" if measurement.n else "–"
 
 
 def format_value(value: float | None, error: float | None) -> str:
@@ -131,7 +137,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
             escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
             format_value(m.value, m.standard_error),
             m.unit,
-            f"{m.n} {m.counted}",
+            counted(m),
             seeds,
         )
         for m in record.measurements
@@ -152,6 +158,8 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
             reason = failed.message
         console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
         if failed.failure_file is not None:
+            if "\n  next: " not in reason:
+                console.print(f"  next: llt logs {failed.planned.digest[:6]}", highlight=False)
             console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
     if most is not None and len(lost) > most:
         console.print(f"[red]and {len(lost) - most} more[/]: llt status", highlight=False)

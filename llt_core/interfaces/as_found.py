@@ -38,7 +38,7 @@ def copied(facts: Facts) -> Facts:
 
 def first_difference(before: Facts, after: Facts) -> str:
     """Return the name of a fact that is not what it was; empty if all are. NaN equals NaN."""
-    for name in before.keys() | after.keys():
+    for name in {**before, **after}:
         if not (name in before and name in after and _same(before[name], after[name])):
             return name
     return ""

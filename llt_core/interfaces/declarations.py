@@ -53,7 +53,9 @@ def _of_metric(cls: type[Metric]) -> Iterator[str]:
     returns: object = getattr(cls, "returns", None)
     fine = isinstance(returns, tuple | list) and all(isinstance(q, Quantity) for q in returns)
     if not fine or not returns:
-        yield _fault(cls, "returns", 'a tuple with a Quantity for each number: (Quantity(name="…"),)')
+        yield _fault(
+            cls, "returns", 'a tuple with a Quantity for each number: (Quantity(name="…"),)'
+        )
     elif len({quantity.name for quantity in cls.returns}) < len(cls.returns):
         yield _fault(cls, "returns", "another name for each Quantity")
 
