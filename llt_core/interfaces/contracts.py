@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +95,10 @@ def _splits(plugin: Component, method: str, returned: object, expected: str) -> 
 
 
 def _breach(plugin: Component, method: str, returned: object, expected: str) -> ContractError:
-    given = returned if isinstance(returned, str) else reprlib.repr(returned)
+    """``returned`` is named by its type unless it is short; words stand for themselves."""
+    plain = returned is None or isinstance(returned, int | float)
+    given = returned if isinstance(returned, str) else f"a {type(returned).__name__}"
+    given = repr(returned) if plain else given
     return ContractError(
         f"the {plugin.kind} {type(plugin).__name__} returned {given}",
         where=method_of(plugin, method),

@@ -48,7 +48,8 @@ def _faults(cls: type[Component]) -> Iterator[str]:
 def _of_metric(cls: type[Metric]) -> Iterator[str]:
     if cls.scope not in get_args(Scope):
         yield _fault(cls, "scope", "'model', 'pair' or 'set'")
-    if not isinstance(cls.needs, Needs):
+    needs: object = cls.needs
+    if not isinstance(needs, Needs):
         yield _fault(cls, "needs", "Needs(splits=…, second_order=…, modalities=…)")
     returns: object = getattr(cls, "returns", None)
     fine = isinstance(returns, tuple | list) and all(isinstance(q, Quantity) for q in returns)

@@ -42,7 +42,8 @@ class Metric(Component):
 
     A metric leaves parameters, buffers, training mode, gradients and the global random
     state as it found them, and writes no files: curves and spectra go into
-    ``Measurement.arrays``. Of one that leaves a model changed no measurement is kept. Randomness comes from ``context.generator()``.
+    ``Measurement.arrays``. Of one that leaves a model changed no measurement is
+    kept. Randomness comes from ``context.generator()``.
 
     Examples
     --------

@@ -76,9 +76,9 @@ def _run_child(skipped: Collection[str]) -> tuple[str, str]:
 
 def _report(skipped: Collection[str]) -> dict[str, Any]:
     from llt_core.interfaces import Task
+    from llt_core.interfaces.places import said
     from llt_core.plugins.catalogue import Catalogue
     from llt_core.plugins.finder import new_manager, register
-    from llt_core.interfaces.places import said
     from llt_core.plugins.loader import load
 
     loads, hooks, tasks = {}, {}, {}

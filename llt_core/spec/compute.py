@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llt_core.errors import RequestError
 
-
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 """The names of devices."""
 
