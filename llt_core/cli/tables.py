@@ -13,6 +13,7 @@ from rich.markup import escape
 from llt_core.cli.durations import disk, duration
 from llt_core.cli.layout import edgeless, fitted
 from llt_core.interfaces import Measurement
+from llt_core.locations import store_root
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import settings, short_name
 from llt_core.store import Record
@@ -159,7 +160,7 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
         console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
         if failed.failure_file is not None:
             if "\n  next: " not in reason:
-                console.print(f"  next: llt logs {failed.planned.digest[:6]}", highlight=False)
+                _print_next(console, failed.planned.digest, result.store)
             console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
     if most is not None and len(lost) > most:
         console.print(f"[red]and {len(lost) - most} more[/]: llt status", highlight=False)
@@ -174,6 +175,11 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
     for text in sorted({_data_note(record) for record in result.records}):
         console.print(text, style="dim", soft_wrap=True, highlight=False)
     console.print(f"store: {result.store}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _print_next(console: Console, digest: str, store: Path) -> None:
+    other = "" if store == store_root() else f" --store {store}"
+    console.print(f"  next: llt logs {digest[:6]}{other}", highlight=False, soft_wrap=True)
 
 
 def _undefined(records: Iterable[Record]) -> list[tuple[str, str]]:

@@ -95,10 +95,10 @@ def _splits(plugin: Component, method: str, returned: object, expected: str) -> 
 
 
 def _breach(plugin: Component, method: str, returned: object, expected: str) -> ContractError:
-    """``returned`` is named by its type unless it is short; words stand for themselves."""
-    plain = returned is None or isinstance(returned, int | float)
+    """Name what was ``returned`` by its type, unless it is short; words stand for themselves."""
     given = returned if isinstance(returned, str) else f"a {type(returned).__name__}"
-    given = repr(returned) if plain else given
+    if returned is None or isinstance(returned, int | float):
+        given = repr(returned)
     return ContractError(
         f"the {plugin.kind} {type(plugin).__name__} returned {given}",
         where=method_of(plugin, method),
