@@ -29,7 +29,11 @@ _UNCUT = 160
 
 
 def counted(measurement: Measurement) -> str:
-    """Return how many of what a number averages: ``300 samples``; a dash where nothing says."""
+    """Return how many of what a number averages; a dash where nothing says.
+
+    >>> counted(Measurement(name="x", value=1.0, n=300)), counted(Measurement(name="x", value=1.0))
+    ('300 samples', '–')
+    """
     return f"{measurement.n} {measurement.counted}" if measurement.n else "–"
 
 

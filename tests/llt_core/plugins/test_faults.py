@@ -5,6 +5,7 @@ import json
 import pytest
 
 import llt_core
+from llt_core.cli.tables import print_run
 from llt_core.interfaces import Architecture, Metric, RequestError
 from llt_core.interfaces.declarations import misdeclared
 from llt_core.interfaces.executor import describe_failure
@@ -248,6 +249,15 @@ def test_a_device_is_known_by_name_before_anything_is_planned(written):
         llt_core.run("no_such_task", store="store", compute={"device": "gpu"})
     assert caught.value.what == "no device is called 'gpu'"
     assert caught.value.expected == "auto, cpu, cuda, cuda:N or mps"
+
+
+def test_the_table_of_a_run_names_the_log_of_what_failed(written, capsys):
+    result = llt_core.run(
+        "digits", ["one:how=raises"], architecture="mlp:width=2,depth=1", store="store", **HOW
+    )
+    print_run(result)
+    digest = result.failed[0].planned.digest
+    assert f"next: llt logs {digest[:6]} --store {result.store}\n" in capsys.readouterr().out
 
 
 def test_an_error_outside_every_plugin_has_no_place():
