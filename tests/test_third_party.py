@@ -193,7 +193,7 @@ def test_answered_from_the_store_and_a_clumsy_observer_is_reported(llt, result):
     assert "observer clumsy.llt_provenance failed: TypeError" in done.stdout
     last = [json.loads(line) for line in (llt.work / "log").read_text().splitlines()][-3:]
     assert [line["event"] for line in last] == ["started", "failed", "sweep"]
-    assert last[1]["message"] == "ZeroDivisionError: as it always does"
+    assert last[1]["message"].startswith("ZeroDivisionError: as it always does")
     assert last[2]["cells"] == {"cached": 2, "failed": 1}
 
 

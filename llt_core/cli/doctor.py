@@ -12,7 +12,7 @@ import rich_click as click
 from llt_core.locations import data_root, store_root
 from llt_core.plugins import Catalogue
 from llt_core.plugins.finder import SWITCH, installed_version
-from llt_core.plugins.probe import probe
+from llt_core.plugins.probe import probe, together
 from llt_core.version import __version__
 
 LIBRARIES = (
@@ -45,7 +45,7 @@ def examine() -> dict[str, Any]:
     catalogue = Catalogue.discover()
     probed = probe()
     problems = [f"package {p.name} {p.version}: {p.error}" for p in catalogue.broken]
-    problems += [f"{name}: {error}" for name, error in probed["loads"].items() if error]
+    problems += together(probed["loads"])
     problems += [f"hooks of {name}: {error}" for name, error in probed["hooks"].items() if error]
     versions = {name: installed_version(name) or "" for name in LIBRARIES}
     problems += [f"{name} is not installed" for name, version in versions.items() if not version]

@@ -95,10 +95,8 @@ def _print_table(
 
     console = Console()
     console.print(_table(rows, verbose, one_kind))
-    for row in rows:
-        if verbose and not _tells_all(row):
-            text = f"{row['package']}/{row['name']}: {row['loads']}"
-            console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
+    for text in _untold(rows) if verbose else ():
+        console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
     for package in catalogue.broken:
         text = f"{package.name} {package.version}: {package.error.splitlines()[0]}"
         console.print(f"[red]broken[/] {escape(text)}", soft_wrap=True)
@@ -134,6 +132,14 @@ def _table(rows: list[dict[str, Any]], verbose: bool, one_kind: bool) -> Table:
             cells[0] += escape(f" [{row['state']}]")
         table.add_row(*cells, style=style)
     return table
+
+
+def _untold(rows: list[dict[str, Any]]) -> list[str]:
+    from llt_core.plugins.probe import together
+
+    return together(
+        {f"{row['package']}/{row['name']}": row["loads"] for row in rows if not _tells_all(row)}
+    )
 
 
 def _tells_all(row: dict[str, Any]) -> bool:

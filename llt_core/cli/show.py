@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import rich_click as click
 
 from llt_core.cli.options import json_option
-from llt_core.plugins import Catalogue, Entry
+from llt_core.plugins import Catalogue, Entry, Resolved
 from llt_core.plugins.errors import BrokenPluginError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(name: str, as_json: bool) -> int:
     described, errors = [], []
     for entry in catalogue.find(name):
         try:
-            described.append(_describe(entry))
+            described.append(_describe(entry, name))
         except BrokenPluginError as error:
             errors.append(error)
     if errors and not described:
@@ -65,10 +65,12 @@ def command(name: str, as_json: bool) -> int:
     return 0
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
-    from llt_core.plugins.loader import load
+def _describe(entry: Entry, name: str) -> dict[str, Any]:
+    from llt_core.plugins.loader import create, load
 
     cls: Any = load(entry)
+    if member := name.removeprefix(f"{entry.package}/").partition("/")[2]:
+        create(Resolved(entry, member), {})
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -153,7 +155,9 @@ def example(entry: Entry, cls: Any) -> str:
             models = {"model": "", "pair": " --models 2", "set": " --models 3"}[cls.scope]
             return f"llt run --task {_readable(cls.needs.modalities)} --metric {entry.name}{models}"
         case "executor":
-            return f"llt show {entry.name}"
+            return (
+                f"llt run --task digits --models 4 --metric test_accuracy --executor {entry.name}"
+            )
         case "tracker":
             return f"llt run --task digits --metric test_accuracy --track {entry.name}"
 

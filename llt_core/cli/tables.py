@@ -12,6 +12,8 @@ from rich.markup import escape
 
 from llt_core.cli.durations import disk, duration
 from llt_core.cli.layout import edgeless, fitted
+from llt_core.interfaces import Measurement
+from llt_core.locations import store_root
 from llt_core.spec import MeasureCell
 from llt_core.spec.naming import settings, short_name
 from llt_core.store import Record
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 COLUMNS = ("metric", "value ± std. error", "unit", "n", "seed", "cell", "sec", "from")
 _UNCUT = 160
 """Characters a line of a table may take where nobody's terminal is too narrow."""
+
+
+def counted(measurement: Measurement) -> str:
+    """Return how many of what a number averages; a dash where nothing says.
+
+    >>> counted(Measurement(name="x", value=1.0, n=300)), counted(Measurement(name="x", value=1.0))
+    ('300 samples', '–')
+    """
+    return f"{measurement.n} {measurement.counted}" if measurement.n else "–"
 
 
 def format_value(value: float | None, error: float | None) -> str:
@@ -131,7 +142,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
             escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
             format_value(m.value, m.standard_error),
             m.unit,
-            f"{m.n} {m.counted}",
+            counted(m),
             seeds,
         )
         for m in record.measurements
@@ -152,6 +163,8 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
             reason = failed.message
         console.print(f"[red]{escape(label)}[/]: {escape(reason)}", highlight=False)
         if failed.failure_file is not None:
+            if "\n  next: " not in reason:
+                _print_next(console, failed.planned.digest, result.store)
             console.print(f"  recorded in {failed.failure_file}", style="dim", soft_wrap=True)
     if most is not None and len(lost) > most:
         console.print(f"[red]and {len(lost) - most} more[/]: llt status", highlight=False)
@@ -166,6 +179,11 @@ def print_notes(console: Console, result: RunResult, most: int | None = None) ->
     for text in sorted({_data_note(record) for record in result.records}):
         console.print(text, style="dim", soft_wrap=True, highlight=False)
     console.print(f"store: {result.store}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _print_next(console: Console, digest: str, store: Path) -> None:
+    other = "" if store == store_root() else f" --store {store}"
+    console.print(f"  next: llt logs {digest[:6]}{other}", highlight=False, soft_wrap=True)
 
 
 def _undefined(records: Iterable[Record]) -> list[tuple[str, str]]:

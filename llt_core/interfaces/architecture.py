@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class Architecture(Component):
     """A family of networks, one parameter of which counts as *load*.
 
-    ``accepts`` names the modalities it can read; ``load_field`` the parameter that says
-    how much the model can carry (its width, usually), or None.
+    ``accepts`` names the modalities it can read, images unless it says otherwise;
+    ``load_field`` the parameter that says how much the model can carry (its width, usually),
+    or None.
     """
 
     kind: ClassVar[Kind] = "architecture"
-    accepts: ClassVar[frozenset[Modality]]
+    accepts: ClassVar[frozenset[Modality]] = frozenset({"image"})
     load_field: ClassVar[str | None] = None
 
     @abstractmethod

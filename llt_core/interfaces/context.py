@@ -219,11 +219,13 @@ class MeasureContext:
         """Return per-term scores of one model over a whole split, computed once.
 
         Keys are those of :meth:`Task.evaluate`; each tensor has shape ``(T,)`` in float64
-        on the CPU, example after example. Metrics measured together share the pass.
+        on the CPU, example after example. Metrics measured together share the pass; each gets a
+        copy of its own.
         """
-        return self.remember(
+        scored = self.remember(
             ("scores", split), lambda: self._score(split, model_index, batch_size), model_index
         )
+        return {name: values.clone() for name, values in scored.items()}
 
     def _score(self, split: str, model_index: int, batch_size: int) -> dict[str, Tensor]:
         import torch

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from llt_core.errors import LltError
 from llt_core.interfaces.component import Component
+from llt_core.interfaces.places import culprit, said
 from llt_core.kinds import Kind
 
 FailureKind = Literal["code", "request", "storage", "damaged", "out_of_memory", "timeout", "killed"]
@@ -175,15 +176,17 @@ def perform(job: Job, report: Report) -> Outcome:
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """Return kind, message and traceback of what went wrong.
 
-    A wrong request explains itself and gets no traceback.
+    A wrong request explains itself and gets no traceback. Of other errors the message says in
+    which line of a plugin they came up, if one was at work.
     """
     if isinstance(error, LltError):
         kind = _cause(error.__cause__) if isinstance(error.__cause__, OSError) else "code"
         failure = "storage" if kind == "storage" else known_kind(error.failure, "request")
         return {"failure": failure, "message": str(error), "traceback": ""}
+    where = culprit(error)
     return {
         "failure": _cause(error),
-        "message": f"{type(error).__name__}: {error}",
+        "message": said(error) + (where and f"\n  where: {where}"),
         "traceback": traceback.format_exc(),
     }
 

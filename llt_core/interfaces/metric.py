@@ -42,7 +42,8 @@ class Metric(Component):
 
     A metric leaves parameters, buffers, training mode, gradients and the global random
     state as it found them, and writes no files: curves and spectra go into
-    ``Measurement.arrays``. Randomness comes from ``context.generator()``.
+    ``Measurement.arrays``. Of one that leaves a model changed no measurement is
+    kept. Randomness comes from ``context.generator()``.
 
     Examples
     --------
@@ -52,10 +53,9 @@ class Metric(Component):
     ...     returns = (Quantity(name="weight_norm", unit="", description="‖θ‖₂"),)
     ...
     ...     def measure(self, context):
-    ...         squares = sum(p.double().square().sum() for p in context.model.parameters())
-    ...         return [
-    ...             Measurement(name="weight_norm", value=float(squares) ** 0.5, standard_error=0.0)
-    ...         ]
+    ...         weights = [p.detach().double() for p in context.model.parameters()]
+    ...         squares = sum(float(p.square().sum()) for p in weights)
+    ...         return [Measurement(name="weight_norm", value=squares**0.5, standard_error=0.0)]
     """
 
     kind: ClassVar[Kind] = "metric"

@@ -40,7 +40,8 @@ class Perturbation(Component):
 
     kind: ClassVar[Kind] = "perturbation"
     stage: ClassVar[Stage]
-    accepts: ClassVar[frozenset[Modality]]
+    accepts: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    """The modalities it works on: images, unless it says otherwise."""
     axis: ClassVar[Literal["load", "temperature"]]
     """Whether strength works like load (how much the model must carry, and with how much) or
     like temperature (how noisy training, or its result, is)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -126,7 +126,7 @@ class Measurement(BaseModel):
         if isinstance(data, dict):
             for key in ("value", "standard_error"):
                 number = data.get(key)
-                if number is not None and not math.isfinite(number):
+                if isinstance(number, SupportsFloat) and not math.isfinite(number):
                     changed: dict[str, Any] = {key: None}
                     if key == "value":
                         changed |= {"status": "not_finite"}

@@ -14,7 +14,10 @@ class PluginClashError(LltError):
 
 
 class BrokenPluginError(LltError):
-    """The package that offers the name cannot be used."""
+    """The package that offers the name, or the plugin itself, cannot be used."""
+
+    reason: str = ""
+    """Why, and where in the plugin's file: the same for all that one fault breaks."""
 
 
 class ManifestError(LltError):

@@ -22,6 +22,8 @@ from llt_core.interfaces import (
     Task,
     Tracker,
 )
+from llt_core.interfaces.declarations import misdeclared
+from llt_core.interfaces.places import quoted, said
 from llt_core.kinds import Kind
 from llt_core.plugins.catalogue import Resolved
 from llt_core.plugins.errors import BrokenPluginError
@@ -55,15 +57,16 @@ def load(entry: Entry) -> type[Component]:
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (Exception, SystemExit) as error:
-        raise _broken(
-            entry, f"{type(error).__name__}: {error}", install_line(entry, error)
-        ) from error
+        line = quoted(error, module_name.partition(".")[0])
+        raise _broken(entry, said(error), line, install_line(entry, error)) from error
     base = BASES[entry.kind]
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise _broken(entry, f"{entry.target} is not a subclass of {base.__name__}")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise _broken(entry, f"{entry.target} does not define {missing}")
+        raise _broken(entry, f"{entry.target} does not define {missing}", _file(found))
+    if fault := misdeclared(found):
+        raise _broken(entry, fault, _file(found))
     return found
 
 
@@ -85,13 +88,29 @@ def create(resolved: Resolved, parameters: Mapping[str, Any]) -> Component:
         raise _wrong_parameter(entry, cls, error) from error
 
 
-def _broken(entry: Entry, reason: str, next_step: str = "") -> BrokenPluginError:
-    return BrokenPluginError(
+def remedy(package: str, place: str = "") -> str:
+    """Return what to do about a fault of ``package``: the user's own is for them to correct."""
+    if package == LOCAL:
+        return f"correct {place or 'its table in llt.toml'}"
+    return f"update or remove {package}, or disable it in llt.toml"
+
+
+def _broken(entry: Entry, reason: str, line: str = "", next_step: str = "") -> BrokenPluginError:
+    """``line``: of the plugin's file, as ``file.py:8: what it says``."""
+    owner = f"{entry.package} {entry.package_version}".strip() + f" ({entry.source})"
+    error = BrokenPluginError(
         f"the {entry.kind} {entry.name!r} is broken: {reason}",
-        where=f"{entry.package} {entry.package_version}".strip() + f" ({entry.source})",
-        expected=f"{entry.target} to be importable",
-        next_step=next_step or f"update or remove {entry.package}, or disable it in llt.toml",
+        where=line if line and entry.package == LOCAL else ", ".join(filter(None, (owner, line))),
+        expected=f"{entry.target} to be a {BASES[entry.kind].__name__} that can be used",
+        next_step=next_step or remedy(entry.package, line.partition(": ")[0]),
     )
+    error.reason = f"{reason} ({line})" if line else reason
+    return error
+
+
+def _file(cls: type[Component]) -> str:
+    """Return the name of the file that defines ``cls``."""
+    return Path(str(getattr(sys.modules[cls.__module__], "__file__", ""))).name
 
 
 def install_line(entry: Entry, error: BaseException) -> str:
@@ -117,5 +136,5 @@ def _wrong_parameter(entry: Entry, cls: type[Component], error: ValidationError)
             expected = f"{entry.name}/{name.upper()}"
     else:
         what = f"the {subject} cannot take {name} = {first['input']!r}"
-        expected = first["msg"]
+        expected = first["msg"].removeprefix("Value error, ")
     return RequestError(what, expected=expected, next_step=f"llt show {shown}")

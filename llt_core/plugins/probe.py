@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,19 @@ def probe() -> dict[str, Any]:
         fatal[last] = reason
 
 
+def together(loads: Mapping[str, str]) -> list[str]:
+    """Say each error once, after the names of all that it breaks.
+
+    >>> together({"a": "no", "b": "", "c": "no", "d": "never"})
+    ['a, c: no', 'd: never']
+    """
+    names: dict[str, list[str]] = {}
+    for name, error in loads.items():
+        if error:
+            names.setdefault(error, []).append(name)
+    return [f"{', '.join(broken)}: {error}" for error, broken in names.items()]
+
+
 def _run_child(skipped: Collection[str]) -> tuple[str, str]:
     """Return what the child wrote, and how it ended if it did not end well."""
     command = [sys.executable, "-m", "llt_core.plugins.probe", *skipped]
@@ -63,6 +76,7 @@ def _run_child(skipped: Collection[str]) -> tuple[str, str]:
 
 def _report(skipped: Collection[str]) -> dict[str, Any]:
     from llt_core.interfaces import Task
+    from llt_core.interfaces.places import said
     from llt_core.plugins.catalogue import Catalogue
     from llt_core.plugins.finder import new_manager, register
     from llt_core.plugins.loader import load
@@ -79,7 +93,7 @@ def _report(skipped: Collection[str]) -> dict[str, Any]:
             if issubclass(cls, Task):
                 tasks[entry.qualified] = _files(cls, root)
         except (Exception, SystemExit) as error:
-            loads[entry.qualified] = str(getattr(error, "what", error))
+            loads[entry.qualified] = getattr(error, "reason", "") or said(error)
     for package in catalogue.packages:
         off = package.error or package.name in catalogue.settings.disable
         if off or not _begin("hooks", package.name, skipped):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from llt_core.errors import RequestError
+
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
+"""The names of devices."""
 
 
 class ComputeSettings(BaseModel):
@@ -17,7 +23,7 @@ class ComputeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    device: str = Field("auto", description=DEVICES)
     threads: int = Field(
         0,
         ge=0,
@@ -38,3 +44,14 @@ class ComputeSettings(BaseModel):
         description="How often to halve the samples that pass a network at once when measuring; "
         "raised by one where memory ran out",
     )
+
+    @field_validator("device")
+    @classmethod
+    def _device_by_a_known_name(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+            raise RequestError(
+                f"no device is called {name!r}",
+                expected=DEVICES,
+                next_step="--device auto (llt doctor shows what there is)",
+            )
+        return name

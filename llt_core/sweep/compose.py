@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
 from llt_core.errors import RequestError
 from llt_core.interfaces import (
@@ -13,14 +13,14 @@ from llt_core.interfaces import (
     Component,
     Metric,
     Perturbation,
-    Stage,
     Task,
     TaskDescription,
 )
+from llt_core.interfaces.places import culprit, place, said
 from llt_core.kinds import Kind
 from llt_core.plugins import Catalogue
 from llt_core.plugins.errors import BrokenPluginError
-from llt_core.plugins.loader import create
+from llt_core.plugins.loader import create, remedy
 from llt_core.spec import Named, PluginRef, RunSpec, TrainingRecipe, resolve_recipe
 
 Answer = TypeVar("Answer")
@@ -185,8 +185,6 @@ def _check_fit(composition: Composition, models: int) -> None:
     description = _ask(composition.task, composition.the_task.describe)
     architecture = composition.architecture
     _check_recipe(composition.recipe, composition.task, description)
-    for part in composition.perturbations:
-        _check_stage(part)
     _check_draws(composition)
     for part in (architecture, *composition.perturbations, *composition.metrics):
         reason = _ask(part, partial(part.component.refuses, description))
@@ -215,16 +213,6 @@ def _check_recipe(recipe: TrainingRecipe, task: Part, description: TaskDescripti
         )
 
 
-def _check_stage(part: Part) -> None:
-    stage = getattr(part.component, "stage", None)
-    if stage not in get_args(Stage):
-        raise _broken(
-            part,
-            "it names no stage, so there is no time at which it acts",
-            expected="a subclass of DataPerturbation, TrainingPerturbation or WeightPerturbation",
-        )
-
-
 def _check_draws(composition: Composition) -> None:
     """Refuse two changes that would look independent and share one draw."""
     drawn: set[tuple[str, int]] = set()
@@ -244,20 +232,15 @@ def _ask(part: Part, question: Callable[[], Answer]) -> Answer:
     try:
         return question()
     except Exception as error:
-        raise _broken(
-            part,
-            f"{type(error).__name__}: {error}",
+        kind = type(part.component)
+        raise BrokenPluginError(
+            f"{part.name} is broken: {said(error)}",
+            where=culprit(error) or f"{kind.__module__}.{kind.__qualname__}",
             expected="describe() and refuses() to answer without raising",
+            next_step=remedy(
+                part.name.partition("/")[0], place(error, kind.__module__.partition(".")[0])
+            ),
         ) from error
-
-
-def _broken(part: Part, why: str, expected: str) -> BrokenPluginError:
-    return BrokenPluginError(
-        f"{part.name} is broken: {why}",
-        where=f"{type(part.component).__module__}.{type(part.component).__qualname__}",
-        expected=expected,
-        next_step=f"report it to the authors of {part.name.partition('/')[0]}",
-    )
 
 
 def _misfit(part: Part, other: Part, reason: str) -> RequestError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from llt_core.interfaces import Architecture, RequestError, TaskDescription
+from llt_core.interfaces.contracts import network_of
 from llt_core.testing.checks import assert_unchanged, model_state, random_state, seeded
 from llt_core.testing.component import ComponentConformance
 from llt_core.testing.samples import ARCHITECTURE_SAMPLES
@@ -75,7 +76,7 @@ class ArchitectureConformance(ComponentConformance):
     def built(self, task: TaskDescription, seed: int = 0) -> nn.Module:
         """Return a network built under ``seed``."""
         with seeded(seed):
-            return self.component.build(task)
+            return network_of(self.component, task)
 
     def test_refuses_other_modalities(self) -> None:
         """A task of a modality outside ``accepts`` is refused."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llt_core.interfaces import Batch, Examples
+from llt_core.interfaces.as_found import model_facts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,32 +75,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def model_state(model: nn.Module) -> State:
-    """Return values, gradients, flags, modes and hooks of every part of ``model``."""
-    state: State = {}
-    for name, parameter in model.named_parameters():
-        state[f"the values of parameter {name!r}"] = tensor_bytes(parameter)
-        state[f"requires_grad of parameter {name!r}"] = parameter.requires_grad
-        state[f".grad of parameter {name!r}"] = tensor_bytes(parameter.grad)
-        state[f"the dtype or device of parameter {name!r}"] = (parameter.dtype, parameter.device)
-    for name, buffer in model.named_buffers():
-        state[f"the buffer {name!r}"] = tensor_bytes(buffer)
-    for name, module in model.named_modules():
-        state[f"the train/eval mode of module {name!r}"] = module.training
-        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-        state[f"the hooks of module {name!r}"] = sum(map(len, hooks))
-    return state
-
-
-def torch_switches() -> State:
-    """Return torch's global switches that a plugin may be tempted to flip."""
+    """Return values, gradients, flags, modes and hooks of every part of ``model``, in bits."""
     import torch
 
-    return {
-        "whether torch records gradients": torch.is_grad_enabled(),
-        "torch's default dtype": torch.get_default_dtype(),
-        "the number of torch threads": torch.get_num_threads(),
-        "torch.use_deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-    }
+    facts = model_facts(model)
+    return {k: tensor_bytes(v) if isinstance(v, torch.Tensor) else v for k, v in facts.items()}
 
 
 def batch_state(batch: Batch, name: str) -> State:

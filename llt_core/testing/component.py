@@ -6,6 +6,7 @@ import json
 from typing import ClassVar, get_args
 
 from llt_core.interfaces import Component, Modality
+from llt_core.interfaces.declarations import misdeclared
 from llt_core.testing.checks import assert_sentence
 from llt_core.testing.samples import describe_modality
 
@@ -23,9 +24,14 @@ class ComponentConformance:
         """The class of the plugin, for messages."""
         return type(self.component).__name__
 
+    def setup_method(self) -> None:
+        """Say what the class declares wrongly, before any check trips over it."""
+        fault = misdeclared(type(self.component))
+        assert not fault, fault
+
     def test_summary_and_version(self) -> None:
         """A summary for ``llt list-plugins`` and a version number."""
-        assert_sentence(self.component.summary, f"{self.who}.summary")
+        assert_sentence(getattr(self.component, "summary", None), f"{self.who}.summary")
         version = self.component.version
         assert isinstance(version, int), f"{self.who}.version is {version!r}; use a whole number"
         assert version >= 1, f"{self.who}.version is {version}; start at 1"

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from llt_core.interfaces import MeasureContext, Measurement, Metric, Task
+from llt_core.interfaces.as_found import torch_switches
+from llt_core.interfaces.contracts import measurements_of
 from llt_core.testing.checks import (
     assert_unchanged,
     empty_folder,
@@ -13,7 +15,6 @@ from llt_core.testing.checks import (
     random_state,
     seeded,
     splits_state,
-    torch_switches,
 )
 from llt_core.testing.component import ComponentConformance
 from llt_core.testing.samples import TinyImages, small_network
@@ -52,7 +53,7 @@ class MetricConformance(ComponentConformance):
 
     def measured(self) -> list[Measurement]:
         """Return one result of the metric."""
-        return self.component.measure(self.context())
+        return measurements_of(self.component, self.component.measure(self.context()))
 
     def test_declaration(self) -> None:
         """Scope, splits, returned quantities and cost are declared."""

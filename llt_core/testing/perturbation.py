@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from llt_core.interfaces import MixedBatch, Perturbation, Stage, Task
+from llt_core.interfaces.contracts import perturbed_by
 from llt_core.testing.checks import (
     State,
     assert_unchanged,
@@ -51,7 +52,8 @@ class PerturbationConformance(ComponentConformance):
         """Return ``subject`` perturbed with a generator of its own."""
         import torch
 
-        return perturbation.apply(subject, torch.Generator().manual_seed(seed))
+        result = perturbation.apply(subject, torch.Generator().manual_seed(seed))
+        return perturbed_by(perturbation, subject, result)
 
     def test_stage_and_axis(self) -> None:
         """It says when it acts and what its strength is like."""

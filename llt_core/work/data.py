@@ -9,6 +9,7 @@ from typing import Any
 
 from llt_core.errors import DataError
 from llt_core.interfaces import Splits, Task
+from llt_core.interfaces.contracts import splits_of
 from llt_core.work.stages import NamedPerturbation, perturbed
 
 
@@ -40,15 +41,7 @@ def check_data(task: Task, expected: str | None, data_root: Path) -> None:
 def _load(kind: type[Task], parameters: str, data_root: Path, fingerprint: str) -> Splits:
     """Load once; other files (another ``fingerprint``) are loaded anew."""
     task = kind.model_validate_json(parameters)
-    splits = task.datasets(data_root)
-    missing = set(task.describe().splits) - set(splits)
-    if missing:
-        raise DataError(
-            f"the task gave no split called {' or '.join(sorted(missing))}",
-            where=f"{kind.__name__}.datasets",
-            expected=f"the splits {', '.join(task.describe().splits)}",
-        )
-    return splits
+    return splits_of(task, task.datasets(data_root))
 
 
 def describe_data(task: Task, splits: Splits, data_root: Path) -> dict[str, Any]:

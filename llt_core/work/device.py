@@ -10,6 +10,7 @@ import torch
 
 from llt_core.errors import RequestError
 from llt_core.interfaces import THREADS_VARIABLE
+from llt_core.spec.compute import DEVICES
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,7 +31,7 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise RequestError(
             f"there is no usable device {name!r} here: {str(error).splitlines()[0]}",
-            expected="auto, cpu, cuda, cuda:N or mps",
+            expected=DEVICES,
             next_step="--device cpu (llt doctor shows what there is)",
         ) from error
     return device

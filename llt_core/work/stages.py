@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from llt_core.interfaces import Batch, MixedBatch, Perturbation, Stage, Task
+from llt_core.interfaces.contracts import perturbed_by
 from llt_core.work.seeding import seed_from
 
 Subject = TypeVar("Subject")
@@ -33,7 +34,8 @@ def perturbed(
     """
     for name, perturbation in at_stage(stage, perturbations):
         seed = seed_from("perturbation", name, perturbation.seed)
-        subject = perturbation.apply(subject, torch.Generator().manual_seed(seed))
+        result = perturbation.apply(subject, torch.Generator().manual_seed(seed))
+        subject = perturbed_by(perturbation, subject, result)
     return subject
 
 
@@ -46,7 +48,8 @@ class BatchChange:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the changed batch."""
-        changed: Batch = self.perturbation.apply(batch, self.generator)
+        result = self.perturbation.apply(batch, self.generator)
+        changed: Batch = perturbed_by(self.perturbation, batch, result)
         return changed
 
 

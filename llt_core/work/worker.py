@@ -18,7 +18,9 @@ from torch import nn
 
 from llt_core.errors import LltError
 from llt_core.interfaces import Architecture, MeasureContext, Measurement, Metric, Report, Task
+from llt_core.interfaces.contracts import measurements_of, network_of
 from llt_core.interfaces.executor import describe_failure
+from llt_core.interfaces.places import method_of
 from llt_core.spec import MeasureCell, TrainCell
 from llt_core.spec.identity import digest as identify
 from llt_core.spec.training import TrainingRecipe
@@ -35,6 +37,7 @@ from llt_core.work.partial import Partial
 from llt_core.work.seeding import seed_from, seeded
 from llt_core.work.stages import perturbed
 from llt_core.work.trainer import Trained, Trainer
+from llt_core.work.undisturbed import Watch
 
 Origin = Callable[[str], dict[str, Any]]
 """Gives the provenance of a measurement by the metric of that name."""
@@ -65,7 +68,7 @@ def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
         splits = load_splits(parts.task, parts.perturbations, job.data_root)
         data = describe_data(parts.task, splits, job.data_root)
         trainer = Trainer(
-            parts.architecture.build(parts.task.describe()),
+            network_of(parts.architecture, parts.task.describe()),
             parts.task,
             splits["train"],
             recipe,
@@ -110,18 +113,20 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Take every measurement of ``payload``, each on some of its models.
 
     Checkpoints are loaded once, and what metrics remember is computed once, for all of
-    them. A metric that raises costs only its own cell.
+    them. A metric that raises, or leaves a model changed, costs only its own cell.
     """
     job = Job(payload, report)
     trains = {digest: TrainCell.model_validate(cell) for digest, cell in payload["models"].items()}
     answers: dict[str, Any] = {}
     with threads(job.compute.threads) as thread_count:
-        context, origin = _loaded(job, trains, thread_count)
+        context, origin, watch = _loaded(job, trains, thread_count)
         for planned in payload["cells"]:
+            if watch.disturbed:
+                context, origin, watch = _loaded(job, trains, thread_count)
             try:
                 chosen = [tuple(trains).index(digest) for digest in planned["cell"]["models"]]
                 with job.log(planned["digest"], "measurement"), memory_given_back():
-                    _measure_one(job, planned, context.restricted(chosen), origin)
+                    _measure_one(job, planned, context, chosen, origin, watch)
                 answers[planned["digest"]] = {"status": "done"}
             except (Exception, SystemExit) as error:
                 answers[planned["digest"]] = describe_failure(error)
@@ -130,8 +135,8 @@ def measure(payload: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def _loaded(
     job: Job, trains: Mapping[str, TrainCell], thread_count: int
-) -> tuple[MeasureContext, Origin]:
-    """Return what is measured, and what says where a measurement came from.
+) -> tuple[MeasureContext, Origin, Watch]:
+    """Return what is measured, what says where a measurement came from, and who watches over it.
 
     What happens meanwhile is logged with the first cell, and why it failed with all of them.
     """
@@ -149,7 +154,7 @@ def _loaded(
 
 def _load(
     job: Job, trains: Mapping[str, TrainCell], thread_count: int
-) -> tuple[MeasureContext, Origin]:
+) -> tuple[MeasureContext, Origin, Watch]:
     first = next(iter(trains.values()))
     parts = Parts.of(first, job.catalogue)
     check_data(parts.task, first.data, job.data_root)
@@ -165,7 +170,7 @@ def _load(
         halvings=job.compute.halvings,
     )
     data = describe_data(parts.task, splits, job.data_root)
-    return context, partial(job.origin, first, thread_count, data)
+    return context, partial(job.origin, first, thread_count, data), Watch(context.models)
 
 
 def _load_models(job: Job, trains: Mapping[str, TrainCell]) -> tuple[nn.Module, ...]:
@@ -200,7 +205,7 @@ def _load_model(job: Job, digest: str, cell: TrainCell) -> nn.Module:
     architecture = cast(Architecture, rebuild(cell.architecture, "architecture", job.catalogue))
     task = cast(Task, rebuild(cell.task, "task", job.catalogue))
     with seeded(0):
-        model = guard(architecture.build(task.describe()))
+        model = guard(network_of(architecture, task.describe()))
     file = job.store.path(digest) / record.checkpoint.file
     return load_checkpoint(model, file, job.device, record.checkpoint.sha256)
 
@@ -209,18 +214,20 @@ def _measure_one(
     job: Job,
     planned: dict[str, Any],
     context: MeasureContext,
+    chosen: list[int],
     origin: Origin,
+    watch: Watch,
 ) -> None:
     cell, digest = MeasureCell.model_validate(planned["cell"]), planned["digest"]
     metric = cast(Metric, rebuild(cell.metric, "metric", job.catalogue))
     name = cell.metric.name.rpartition("/")[2]
     seed = seed_from("measure", digest)
-    own = context.fresh(
+    own = context.restricted(chosen).fresh(
         seed, lambda done, total: job.progress(digest, done, total, f"{name} {done}/{total}")
     )
     start = time.perf_counter()
-    with seeded(seed):
-        measurements = metric.measure(own)
+    with seeded(seed), watch.over(metric, cell.metric.name, chosen):
+        measurements = measurements_of(metric, metric.measure(own))
     _check_returned(metric, cell.metric.name, measurements)
     with job.store.staging(digest) as folder:
         arrays = {
@@ -248,7 +255,7 @@ def _check_returned(metric: Metric, name: str, measurements: list[Measurement]) 
     if not returned or not set(returned) <= declared or len(set(returned)) < len(returned):
         raise LltError(
             f"the metric {name} returned {', '.join(returned) or 'nothing'}",
-            where=f"{type(metric).__module__}.{type(metric).__name__}.measure",
+            where=method_of(metric, "measure"),
             expected=f"one measurement each of {', '.join(sorted(declared))}",
         )
     for measurement in measurements:
@@ -258,6 +265,6 @@ def _check_returned(metric: Metric, name: str, measurements: list[Measurement]) 
                 raise LltError(
                     f"the figure {figure.title!r} of {measurement.name} lacks its arrays "
                     f"{', '.join(lacking)}",
-                    where=f"{type(metric).__module__}.{type(metric).__name__}.measure",
+                    where=method_of(metric, "measure"),
                     expected="every array a figure names in Measurement.arrays",
                 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from pydantic import field_validator
+
 from llt_core.interfaces import Architecture, Modality, RequestError, TaskDescription, parameter
 from llt_plugins.architectures import torchvision_rules as rules
 
@@ -29,15 +31,17 @@ class TorchvisionModel(Architecture):
         min_length=1, description="Name within torchvision.models, such as shufflenet_v2_x0_5"
     )
 
-    def refuses(self, task: TaskDescription) -> str | None:
-        """Refuse other modalities, unknown names, and images the model is known not to read."""
-        refusal = super().refuses(task)
-        if refusal is not None:
-            return refusal
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
         known = rules.names()
-        if known and self.name not in known:
-            return rules.unknown(self.name, known)
-        return rules.wrong_shape(self.name, task.input_shape)
+        if known and name not in known:
+            raise ValueError(rules.unknown(name, known))
+        return name
+
+    def refuses(self, task: TaskDescription) -> str | None:
+        """Refuse other modalities, and images the model is known not to read."""
+        return super().refuses(task) or rules.wrong_shape(self.name, task.input_shape)
 
     def lacks_second_order(self) -> str | None:
         """Name the activation torch cannot differentiate twice."""

@@ -331,6 +331,18 @@ def test_the_task_of_write_a_task_works(tmp_path):
     assert "17 passed" in (DOCS / "how-to" / "write-a-task.md").read_text("utf-8")
 
 
+def test_the_architecture_of_write_an_architecture_works(tmp_path):
+    page = DOCS / "how-to" / "write-an-architecture.md"
+    write_files(page, tmp_path)
+    words = ("--task", "digits", "--set", "train.epochs=1", "--threads", "1", "--quiet")
+    metrics = ("--metric", "test_accuracy", "--metric", "hessian_trace:samples=50")
+    printed = run([LLT, "run", *words, "--arch", "patch_net:width=2", *metrics], tmp_path)
+    assert "patch_net(width=2)" in printed
+    kit = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    assert "18 passed" in run(kit, tmp_path)
+    assert "18 passed" in page.read_text("utf-8")
+
+
 def test_the_perturbations_of_write_a_perturbation_work(tmp_path):
     page = DOCS / "how-to" / "write-a-perturbation.md"
     write_files(page, tmp_path)

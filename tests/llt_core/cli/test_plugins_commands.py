@@ -347,6 +347,7 @@ def test_help_and_version(shell):
         (("show",), "Missing argument"),
         (("list-plugins", "--format", "xml"), "'xml' is not one of"),
         (("show", "hesian_trace"), "did you mean hessian_trace"),
+        (("show", "torchvision/resnet1"), "did you mean resnet18"),
     ],
 )
 def test_a_wrong_call_exits_with_two(shell, words, told):

@@ -68,7 +68,7 @@ def test_a_run_from_start_to_end(run, here, diary):
     assert sorted(hooks(cells)[2:]) == ["cell_failed", *["cell_finished"], *["cell_started"] * 2]
     (failed,) = [facts for hook, facts in cells if hook == "llt_cell_failed"]
     assert failed["label"] == "fails seed 0"
-    assert failed["failure"]["message"] == "ZeroDivisionError: on purpose"
+    assert failed["failure"]["message"].startswith("ZeroDivisionError: on purpose\n  where: ")
     assert composition_columns(failed["composition"])["architecture.width"] == 4
 
 

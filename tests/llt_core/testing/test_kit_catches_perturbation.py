@@ -189,7 +189,7 @@ def test_a_sound_perturbation_passes(failures, perturbation):
         (
             DropsASplit,
             "test_the_result_can_take_the_place_of_the_subject",
-            "expected ['train', 'test']",
+            "expected: the splits train, test, each of Examples",
         ),
         (LeavesNobody, "test_the_result_can_take_the_place_of_the_subject", "no example"),
         (DoesNothing, "test_changes_something", "changes nothing"),

@@ -207,5 +207,5 @@ def test_text_is_not_perturbed_as_images_are(sentences, perturbation):
 
 
 def test_a_perturbation_without_a_stage_is_broken(sentences):
-    with pytest.raises(LltError, match="no_stage is broken: it names no stage"):
+    with pytest.raises(LltError, match="no_stage' is broken: NoStage names no stage"):
         llt_core.run("digits", perturbations=["no_stage"], store=sentences / "store")
