@@ -67,7 +67,7 @@ class Graph(Protocol):
 class MicroBatchOperator(ABC):
     """A symmetric P × P matrix ``Σ wᵢ Aᵢ / Σ wᵢ``, one Aᵢ for each micro-batch.
 
-    The flat order of the parameters is that of ``model.parameters()``, each tied weight once,
+    The flat order of the parameters (``parameter_names``) is that of ``model.parameters()``, each tied weight once,
     frozen ones left out. Nothing is written to ``.grad``. Attributes say how it works:
     ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector at a time,
     or the loss in torch's own way, where that had to be. Where the loss of a micro-batch is
@@ -91,7 +91,7 @@ class MicroBatchOperator(ABC):
             raise ValueError(f"the memory budget is {memory_budget} bytes, expected 0 or more")
         chosen = chosen_parameters(model, parameters)
         self._model = model
-        self._names = tuple(chosen)
+        self.parameter_names = tuple(chosen)
         self._parameters: list[Tensor] = list(chosen.values())
         self._shares = shares(weights)
         self._retain = retain
@@ -111,14 +111,14 @@ class MicroBatchOperator(ABC):
         return sum(p.numel() for p in self._parameters)
 
     @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the flat order."""
-        return self._names
-
-    @property
     def device(self) -> torch.device:
         """Where products are computed."""
         return self._parameters[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type in which products are computed."""
+        return self._parameters[0].dtype
 
     @property
     def retained(self) -> int:
