@@ -216,7 +216,7 @@ def test_some_cells_failed_is_exit_one(llt, tmp_path):
         (["--task", "digist"], ["no task is called 'digist'", "did you mean digits"]),
         (["--task", "digits", "--metric", "hesian_trace"], ["did you mean hessian_trace"]),
         (["--task", "digits", "--arch", "mlp:widht=3"], ["no parameter 'widht'", "llt show mlp"]),
-        (["--task", "digits", "--set", "train.epochs=0"], ["train.epochs = 0", "greater than"]),
+        (["--task", "digits", "--set", "train.epochs=0"], ["train.epochs = 0", "at least 1"]),
         (["--task", "digits", "--set", "train.epoch=3"], ["did you mean train.epochs?"]),
         (["--task", "digits", "--set", "epochs=3"], ["there is no field 'epochs'", "train.X"]),
         (["--task", "digits", "--set", "seed=-1"], ["seed = -1"]),

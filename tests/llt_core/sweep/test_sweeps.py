@@ -1,5 +1,7 @@
 """Grids: one plan and one engine for many compositions."""
 
+import os
+import socket
 import subprocess
 import sys
 from itertools import combinations
@@ -14,6 +16,8 @@ from llt_core.errors import DataError, LltError, RequestError
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec, SweepSpec
 from llt_core.store import Store
+from llt_core.store.claims import Claims
+from llt_core.store.drivers import Driver
 from llt_core.store.index import records
 from llt_core.store.sweeps import names, recall
 from llt_core.sweep import Listener, make_plan
@@ -282,6 +286,30 @@ def test_what_another_driver_finished_meanwhile_is_taken_over(sweep, here):
     assert origins(result).count("new") == 1
     assert origins(result).count("cached") == Other.ended - 1 == 6 * 5 - 1
     assert calls(here).count("norm") == 12
+
+
+@pytest.mark.parametrize("every", [0.0, 60.0])
+def test_who_is_waited_for_is_told_at_once_and_now_and_then(sweep, here, monkeypatch, every):
+    monkeypatch.setattr("llt_core.sweep.scheduler.WAITING_EVERY", every)
+    store = Store(here / "store")
+    heard = []
+
+    class Held(Listener):
+        def planned(self, todo, cached):
+            claims.take(todo[0].digest)
+
+        def waiting(self, text):
+            heard.append(text)
+            if every or len(heard) == 2:
+                claims.release_all()
+
+    with Driver(store) as other:
+        claims = Claims(store, other)
+        result = sweep(Held(), axes={}, models=1, metrics=[])
+    assert origins(result) == ["new"]
+    assert heard == [
+        f"waiting for process {os.getpid()} on {socket.gethostname()}, which computes train seed 0"
+    ] * (1 if every else 2)
 
 
 def test_a_sweep_that_is_asked_for_in_part_says_so(sweep):
