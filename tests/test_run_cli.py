@@ -69,7 +69,7 @@ SAME = ("run", "--task", "digits", *TINY, "--metric", "test_accuracy", "--metric
 
 def test_the_table_says_everything(first, llt):
     text = words(first.stdout)
-    assert "digits · mlp(width=8, depth=1) · sgd lr 0.1 cosine, batch 64, 2 epochs" in text
+    assert "digits · mlp(width=8, depth=1) · sgd lr 0.05 cosine, batch 64, 2 epochs" in text
     for row in (
         r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 7 [0-9a-f]{6} [\d.]+ new",
         r"test_accuracy \d+\.\d ± \d\.\d+ percent 360 samples 8 [0-9a-f]{6} [\d.]+ new",

@@ -168,7 +168,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "cosine",
         "warmup_epochs": 0.5,
     },
-    # for a few thousand, which give fewer steps in an epoch (at 0.1 some narrow nets without
+    # for a few thousand, which give fewer steps in an epoch (at 0.1 narrow networks without
     # normalisation fall back to chance),
     "quick_small": {
         "learning_rate": 0.05,
