@@ -23,7 +23,7 @@ def check_given(command: click.Command, arguments: Sequence[str]) -> None:
     """
     # Resilient: what click itself finds wrong, it tells better when it parses in earnest.
     context = click.Context(command, resilient_parsing=True)
-    values, _, order = command.make_parser(context).parse_args(list(arguments))
+    values, rest, order = command.make_parser(context).parse_args(list(arguments))
     for parameter, times in Counter(order).items():
         value = values.get(parameter.name or "")
         several = parameter.multiple if isinstance(parameter, click.Option) else True
@@ -37,6 +37,10 @@ def check_given(command: click.Command, arguments: Sequence[str]) -> None:
             raise RequestError(
                 f"{_name(parameter)} is given {times} times", expected="one value, once"
             )
+    if isinstance(command, click.Group) and rest:
+        within = command.get_command(context, rest[0])
+        if within is not None:
+            check_given(within, rest[1:])
 
 
 def _name(parameter: click.Parameter) -> str:

@@ -1,11 +1,14 @@
 """What several commands do alike with their options."""
 
+import json
+
 import click
 import pytest
 
 from llt_core.cli.counting import counting
 from llt_core.cli.main import COMMANDS, load_command, main
 from llt_core.cli.options import store_if_there
+from llt_core.spec import TrainingRecipe
 from llt_core.store import Store
 from llt_core.store.cells import StoreError
 
@@ -67,6 +70,7 @@ def test_a_shell_variable_that_is_not_set_is_no_default(line, tmp_path, monkeypa
         ["run", "--task", "digits", "--task", "svhn"],
         ["sweep", "grid.toml", "--name", "a", "--name", "a"],
         ["export", "-o", "a.csv", "--output", "b.csv"],
+        ["import", "table", "a.csv", "--name", "a", "--name", "b"],
     ],
 )
 def test_one_of_two_values_is_not_dropped_in_silence(line, tmp_path, monkeypatch, capsys):
@@ -97,3 +101,14 @@ def test_examples_fit_on_a_narrow_terminal(name):
 def test_numbers_are_called_as_people_call_them(capsys):
     assert main(["run", "--task", "digits", "--models", "many"]) == 2
     assert "'many' is not a valid whole number" in capsys.readouterr().err
+
+
+def test_show_train_lists_every_setting_and_recipe(capsys):
+    assert main(["show", "train", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in shown["settings"]] == list(TrainingRecipe.model_fields)
+    assert shown["recipes"]["quick_small"]["epochs"] == 15
+    assert main(["show", "train"]) == 0
+    text = capsys.readouterr().out
+    assert "learning_rate" in text
+    assert "betas=[0.9, 0.98]" in text, "as --set takes it"

@@ -186,7 +186,7 @@ def test_short_forms_lead_to_settings():
         ("epochs", "few", "a whole number"),
         ("epochs", 1.5, "a whole number"),
         ("learning_rate", 0, "more than 0"),
-        ("learning_rate", float("nan"), "more than 0"),
+        ("learning_rate", float("nan"), "a finite number"),
         ("momentum", 1, "less than 1"),
         ("early_stop", "perhaps", "true or false"),
         ("betas", 3, "a list, such as [0.5, 0.75]"),
