@@ -513,7 +513,7 @@ def test_a_whole_sweep_takes_no_other_keys(arguments, keys):
 
 @pytest.mark.parametrize("function", [llt_core.run, llt_core.sweep])
 def test_a_wrong_compute_setting_is_a_wrong_request(function):
-    with pytest.raises(RequestError, match="Extra inputs") as caught:
+    with pytest.raises(RequestError, match="compute cannot have thread = 1") as caught:
         function(task="digits", compute={"thread": 1})
     assert "threads" in caught.value.expected
 
