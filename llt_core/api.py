@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 from llt_core.execution import RunResult, SweepResult, execute
 from llt_core.locations import data_root as locate_data
 from llt_core.locations import store_root as locate_store
@@ -189,7 +189,9 @@ def _compute(settings: Mapping[str, Any] | None) -> ComputeSettings:
         wrong = error.errors()[0]
         key = ".".join(map(str, wrong["loc"]))
         raise RequestError(
-            f"compute[{key!r}]: {wrong['msg']}",
+            f"compute cannot have {key} = {wrong['input']!r}",
             where="compute",
-            expected=f"keys among {', '.join(ComputeSettings.model_fields)}",
+            expected=f"keys among {', '.join(ComputeSettings.model_fields)}"
+            if wrong["type"] == "extra_forbidden"
+            else wanted(wrong),
         ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class LltError(Exception):
@@ -45,6 +46,42 @@ class LltError(Exception):
 def _rebuild(cls: type[LltError], what: str, where: str, expected: str, next_step: str) -> LltError:
     """Rebuild an error that crossed a process boundary."""
     return cls(what, where=where, expected=expected, next_step=next_step)
+
+
+def wanted(problem: Mapping[str, Any]) -> str:
+    """Say what was expected where pydantic found a value wrong, as people say it.
+
+    Parameters
+    ----------
+    problem
+        One of the ``errors()`` of a ``ValidationError``.
+
+    Examples
+    --------
+    >>> wanted({"type": "greater_than_equal", "ctx": {"ge": 1}, "msg": "Input should be …"})
+    'at least 1'
+    """
+    known = _WANTED.get(problem["type"])
+    if known is None:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    return known.format(**problem.get("ctx", {}))
+
+
+_WANTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, such as [0.5, 0.75]"),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), "a table of names and values"),
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+"""What pydantic's types of errors expect, with the names of their context."""
 
 
 class RequestError(LltError):

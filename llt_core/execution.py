@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from llt_core.plugins import Catalogue
 from llt_core.plugins.loader import create
 from llt_core.plugins.observers import Observers
 from llt_core.spec import ComputeSettings, Named, RunSpec, SweepSpec
+from llt_core.spec.naming import counted
 from llt_core.spec.sweep_file import DEFAULT_EXECUTOR
 from llt_core.store import Record, Store
 from llt_core.store.export import rows, to_pandas
@@ -24,6 +26,10 @@ from llt_core.sweep.summary import Mean, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_SHOWN = 10
+"""Quantities of which a result prints the first value."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,22 @@ class RunResult:
             if result.record is None or result.record.status == "diverged"
         ]
 
+    def __repr__(self) -> str:
+        """Return what it holds in a few lines; :meth:`to_pandas` returns all of it."""
+        origins = Counter(result.origin for result in self.results)
+        cells = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+        found = [m for record in self.records for m in record.measurements]
+        counts = Counter(m.name for m in found)
+        firsts = {m.name: m for m in reversed(found)}
+        lines = [
+            f"  {name}: {_value(firsts[name])}" + f", and {count - 1} more" * (count > 1)
+            for name, count in counts.items()
+        ]
+        if len(lines) > _SHOWN:
+            lines[_SHOWN - 1 :] = [f"  … {len(lines) - _SHOWN + 1} more quantities"]
+        head = f"{type(self).__name__}: {counted(len(self.results), 'cell')} ({cells or 'none'})"
+        return "\n".join([head, *lines, f"  store: {self.store}"])
+
     def __getitem__(self, name: str) -> list[Measurement]:
         """Return the measurements called ``name``, one per model, pair or set."""
         found = [m for record in self.records for m in record.measurements if m.name == name]
@@ -75,7 +97,7 @@ class RunResult:
         return to_pandas(self.to_rows())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SweepResult(RunResult):
     """What became of every cell of a sweep.
 
@@ -101,6 +123,12 @@ class SweepResult(RunResult):
             (point.values, summarise(point.measures, known, every=every))
             for point in self.sweep.points
         ]
+
+
+def _value(measurement: Measurement) -> str:
+    error = measurement.standard_error
+    numbers = "none" if measurement.value is None else f"{measurement.value:.5g}"
+    return f"{numbers}{f' ± {error:.2g}' if error else ''} {measurement.unit}".rstrip()
 
 
 def execute(

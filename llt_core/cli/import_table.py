@@ -49,8 +49,8 @@ def command(
     \b
     [bold]Examples:[/]
       llt import table results.csv
-      llt import table results.csv --name other-lab --map k=architecture.width:load
-      llt import table results.csv --map acc=test_accuracy:fraction --map h=hessian_trace:log
+      llt import table results.csv --map k=architecture.width:load
+      llt import table results.csv --map acc=test_accuracy:fraction
     """
     from llt_core.analysis import classify
     from llt_core.analysis.headings import parse_mapping

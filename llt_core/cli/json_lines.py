@@ -26,6 +26,7 @@ class JsonLines(Listener):
     ======== =================================================================================
     note     ``text``
     planned  ``todo`` and ``cached`` (how many cells), ``kinds`` (how many to do of each)
+    waiting  ``text``: who computes what is left, so that nothing can start here
     started  ``digest``, ``label``, ``kind``
     progress ``digest``, ``label``, ``done``, ``total``, ``text``; at most one a second a cell
     retrying ``digest``, ``label``, ``failure``, ``message``, ``attempt`` (the one that failed)
@@ -79,6 +80,10 @@ class JsonLines(Listener):
     def blocked(self, result: CellResult) -> None:
         """Say what cannot be measured, whatever is done."""
         self.finished(result)
+
+    def waiting(self, text: str) -> None:
+        """Say for whom this process waits."""
+        self._write("waiting", text=text)
 
     def started(self, cells: Sequence[PlannedCell]) -> None:
         """Say which cells a job computes."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from difflib import get_close_matches
 from keyword import iskeyword
 
 import rich_click as click
 
-from llt_core.errors import LltError
+from llt_core.cli.given import check_given
+from llt_core.errors import LltError, RequestError
 from llt_core.version import __version__
 
 COMMANDS = {
@@ -39,6 +41,9 @@ AFTER_CTRL_C = {"run": GOES_ON, "sweep": GOES_ON, "simulate": STARTS_OVER}
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.MAX_WIDTH = 100
 click.rich_click.STYLE_OPTIONS_TABLE_LEADING = 0
+# As people say it, in help and in errors: not "'x' is not a valid integer range".
+click.IntRange.name = type(click.INT).name = "whole number"
+click.FloatRange.name = type(click.FLOAT).name = "number"
 
 
 class LazyGroup(click.RichGroup):
@@ -58,9 +63,21 @@ class LazyGroup(click.RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that is called, and no other."""
-        if args[0] not in COMMANDS:
-            return super().resolve_command(ctx, args)
-        return args[0], load_command(args[0]), args[1:]
+        name, *rest = args
+        if name not in COMMANDS:
+            raise _no_command(name)
+        command = load_command(name)
+        check_given(command, rest)
+        return name, command, rest
+
+
+def _no_command(name: str) -> RequestError:
+    near = get_close_matches(name, COMMANDS, n=2)
+    return RequestError(
+        f"llt has no command {name!r}",
+        expected=f"did you mean {' or '.join(near)}?" if near else "",
+        next_step=f"llt {near[0]} --help" if near else "llt --help",
+    )
 
 
 def load_command(name: str) -> click.Command:
@@ -80,7 +97,7 @@ def cli() -> None:
     \b
     [bold]Examples:[/]
       llt run --task digits --metric hessian_trace
-      llt run --task svhn --arch resnet18 --set architecture.width=16 --metric test_accuracy
+      llt run --task svhn --arch resnet18:width=16 --metric test_accuracy
       llt sweep experiments/quickstart.toml --dry-run
       llt list-plugins --kind metric
     """

@@ -121,7 +121,7 @@ def take_how(options: dict[str, Any]) -> dict[str, Any]:
         "store": store_root(options.pop("store")),
         "data_root": data_root(options.pop("data_root")),
         "compute": ComputeSettings(**{name: options.pop(name) for name in names}),
-        "executor": Named.parse(executor) if executor else None,
+        "executor": None if executor is None else Named.parse(executor),
         "track": _chosen_trackers(options.pop("track"), options.pop("no_track")),
         "force": options.pop("force"),
     }
@@ -147,7 +147,8 @@ def _compute(command: Command) -> Command:
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="CPU threads of one job; 0: as the executor says, else all cores",
+        help="CPU threads of one job; 0: as the executor says, else as OMP_NUM_THREADS, else "
+        "all cores",
     )
     device = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return device(threads(minutes(epochs(command))))

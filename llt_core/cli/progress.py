@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -96,7 +96,7 @@ class ProgressListener(Listener):
         if todo and self._live:
             self._progress.start()
             # Importing PyTorch takes seconds in which no cell can say anything.
-            self._waiting = self._progress.add_task("starting", total=None, text="loading PyTorch")
+            self._wait("starting", "loading PyTorch")
 
     def noted(self, text: str) -> None:
         """Say it, on quiet runs too."""
@@ -104,6 +104,18 @@ class ProgressListener(Listener):
             self._progress.console.print(Text(f"note: {text}"))
         else:
             print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def waiting(self, text: str) -> None:
+        """Say for whom this process waits, in a bar or in a line."""
+        if self._live:
+            self._wait(text, "")
+        elif self._plain:
+            print(text, file=sys.stderr, flush=True)
+
+    def started(self, cells: Sequence[PlannedCell]) -> None:
+        """Say no more that this process waits for another one."""
+        if self._live and self._waiting is not None:
+            self._wait("starting", "loading PyTorch")
 
     def retrying(self, result: CellResult, attempt: int) -> None:
         """Say which cell is tried again, and why."""
@@ -162,6 +174,12 @@ class ProgressListener(Listener):
     def _note(self) -> str:
         """Return what a plain line says at its end."""
         return ""
+
+    def _wait(self, what: str, text: str) -> None:
+        """Draw a bar without an end that says why no cell has one."""
+        if self._waiting is None:
+            self._waiting = self._progress.add_task(what, total=None, text=text)
+        self._progress.update(self._waiting, description=what, text=text)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

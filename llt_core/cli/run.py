@@ -93,10 +93,10 @@ def command(
     [bold]Examples:[/]
       llt run --task digits --metric hessian_trace
       llt run --task svhn --metric hessian_trace --metric test_accuracy --models 3
-      llt run --task cifar10 --arch vgg11 --set train.recipe=lr_decay --metric train_loss
+      llt run --task cifar10 --arch vgg11 --set train.recipe=lr_decay
       llt run --task digits --metric cka --models 5 --pairs ring
-      llt run --task digits --perturb label_noise:fraction=0.1 --metric test_accuracy
-      llt run --task digits --metric hessian_trace:samples=500,tolerance=0.02 --dry-run
+      llt run --task digits --perturb mixup --metric test_accuracy
+      llt run --task digits --metric hessian_trace:samples=500 --dry-run
     """
     check_output(as_json, json_lines)
     how = take_how(request)
@@ -120,7 +120,7 @@ def _spec(
     models: int,
     pairs: Pairs,
 ) -> RunSpec:
-    named_task, named_arch = Named.parse(task), Named.parse(arch) if arch else None
+    named_task, named_arch = Named.parse(task), None if arch is None else Named.parse(arch)
     fields = [parse_assignment(text) for text in assignments]
     if named_arch is None and any(path.startswith("architecture.") for path, _ in fields):
         # --set architecture.width=16 speaks of the task's default architecture.

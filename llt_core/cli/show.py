@@ -26,6 +26,8 @@ SCOPES = {
     "pair": "pairs of models: --models 2 or more, --pairs says which",
     "set": "all models of a run together: --models 2 or more",
 }
+TRAINING = "train"
+"""The name that stands for the settings of training, as in ``--set train.X``."""
 STAGES = {
     "data": "the splits, once, before training",
     "training": "every training batch; the splits that are measured stay as they are",
@@ -39,13 +41,18 @@ STAGES = {
 def command(name: str, as_json: bool) -> int:
     """Show what a plugin is and which parameters it takes.
 
-    NAME is a plain name, package/name, or a member of a family such as torchvision/resnet18.
+    NAME is a plain name, package/name, or a member of a family such as torchvision/resnet18;
+    "train" shows the settings of training and the named recipes.
 
     \b
     [bold]Examples:[/]
       llt show hessian_trace
       llt show torchvision/resnet18
+      llt show train
     """
+    if name == TRAINING:
+        _show_training(as_json)
+        return 0
     catalogue = Catalogue.discover()
     described, errors = [], []
     for entry in catalogue.find(name):
@@ -63,6 +70,32 @@ def command(name: str, as_json: bool) -> int:
     for broken in errors:  # of several owners of the name, one that is broken costs only itself
         print(broken, file=sys.stderr)
     return 0
+
+
+def _show_training(as_json: bool) -> None:
+    from rich.console import Console
+
+    from llt_core.spec import RECIPES, TrainingRecipe
+
+    rows = [_parameter(name, field) for name, field in TrainingRecipe.model_fields.items()]
+    if as_json:
+        recipes = {name: dict(changes) for name, changes in RECIPES.items()}
+        print(json.dumps({"settings": rows, "recipes": recipes}, indent=1))
+        return
+    console = Console(highlight=False)
+    _print_rows(console, ("setting", "default", "description"), map(_set, rows))
+    console.print()
+    written = (
+        (name, ", ".join(f"{key}={_text(value)}" for key, value in changes.items()))
+        for name, changes in RECIPES.items()
+    )
+    _print_rows(console, ("recipe", "what differs from the defaults"), written)
+    console.print()
+    console.print(
+        "example: llt run --task digits --set train.recipe=standard --set train.epochs=5",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def _describe(entry: Entry, name: str) -> dict[str, Any]:
@@ -218,7 +251,7 @@ def _print_rows(console: Console, header: Sequence[str], rows: Iterable[Sequence
 
 def _set(row: dict[str, Any]) -> tuple[str, str, str]:
     """Return name, default with its unit, and description with what may be set."""
-    default = row["default"] if isinstance(row["default"], str) else json.dumps(row["default"])
+    default = _text(row["default"])
     known = row["unit"] and default not in ("required", "null")
     allowed = ", ".join(filter(None, (row["type"], row["range"])))
     return (
@@ -226,6 +259,11 @@ def _set(row: dict[str, Any]) -> tuple[str, str, str]:
         f"{default} {row['unit']}" if known else default,
         f"{row['description']}  ({allowed})",
     )
+
+
+def _text(value: Any) -> str:
+    """Write a value as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _needs(needs: dict[str, Any]) -> str:

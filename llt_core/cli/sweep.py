@@ -114,7 +114,7 @@ def command(
       llt sweep experiments/figure02.toml --profile mini --data-root data
       llt sweep experiments/quickstart.toml --executor local:workers=4
       llt sweep experiments/quickstart.toml --adaptive --budget 0.5
-      llt sweep experiments/quickstart.toml --set models=5 --set 'axes.load.values=[1, 2]'
+      llt sweep experiments/quickstart.toml --set 'axes.load.values=[1, 2]'
       llt results --sweep quickstart
       llt export --sweep quickstart -o quickstart.csv
     """

@@ -54,6 +54,7 @@ class SweepProgress(ProgressListener):
         """Note that one more job is on its way; it runs once it has said something."""
         self._jobs += 1
         self._job_of.update({planned.digest: self._jobs for planned in cells})
+        super().started(cells)
 
     def retrying(self, result: CellResult, attempt: int) -> None:
         """Say which cell is tried again; its job has ended."""

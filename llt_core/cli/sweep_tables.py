@@ -20,6 +20,7 @@ from llt_core.cli.tables import (
 )
 from llt_core.fields import short_fields
 from llt_core.spec import SweepSpec
+from llt_core.spec.naming import counted
 from llt_core.sweep.estimate import Estimate
 from llt_core.sweep.preview import Preview, Share
 
@@ -57,7 +58,7 @@ def print_sweep(result: SweepResult, every: bool = False) -> None:
         for cell in result.results
     )
     told = ", ".join(f"{count} {origin}" for origin, count in counts.items())
-    console.print(f"{_points(len(points))}, {len(result.results)} cells: {told}")
+    console.print(f"{counted(len(points), 'grid point')}, {len(result.results)} cells: {told}")
     if result.sweep.name:
         console.print(
             f"every number: llt export --sweep {result.sweep.name} -o {result.sweep.name}.csv",
@@ -92,17 +93,18 @@ def print_preview(spec: SweepSpec, ahead: Preview, store: Path, at_once: int | N
     console.print(_title(spec), highlight=False, soft_wrap=True)
     plan = ahead.plan
     console.print(
-        f"{_points(len(plan.points))}, {len(plan.trains)} models, {len(plan.measures)} measurements"
+        f"{counted(len(plan.points), 'grid point')}, {counted(len(plan.trains), 'model')}, "
+        f"{counted(len(plan.measures), 'measurement')}"
     )
-    counted = ("all", "in the store", *["blocked"] * bool(ahead.blocked), "to do")
-    rows = [[name, *_share(share, counted)] for name, share in ahead.by_kind().items()]
+    states = ("all", "in the store", *["blocked"] * bool(ahead.blocked), "to do")
+    rows = [[name, *_share(share, states)] for name, share in ahead.by_kind().items()]
     console.print()
-    console.print(fitted(console, ("cells", *counted, "time"), rows, right=counted))
+    console.print(fitted(console, ("cells", *states, "time"), rows, right=states))
     for field, values in ahead.by_axis().items():
         kind = f" ({spec.kinds[field]})" if field in spec.kinds else ""
         console.print()
-        columns = (f"{field}{kind}", *counted, "time")
-        rows = [[escape(_text(value)), *_share(share, counted)] for value, share in values]
+        columns = (f"{field}{kind}", *states, "time")
+        rows = [[escape(_text(value)), *_share(share, states)] for value, share in values]
         console.print(fitted(console, columns, rows, right=columns))
     console.print()
     if ahead.todo:
@@ -146,18 +148,14 @@ def _title(spec: SweepSpec) -> str:
     return f"{name}: {escape(spec.title)}" if spec.title else name
 
 
-def _points(count: int) -> str:
-    return f"{count} grid point{'' if count == 1 else 's'}"
-
-
-def _share(share: Share, counted: Sequence[str]) -> list[str]:
+def _share(share: Share, states: Sequence[str]) -> list[str]:
     counts = {
         "all": share.cells,
         "in the store": share.done,
         "blocked": share.blocked,
         "to do": share.todo,
     }
-    return [*(str(counts[name]) for name in counted), _time(share.cost, share.todo)]
+    return [*(str(counts[name]) for name in states), _time(share.cost, share.todo)]
 
 
 def _time(cost: Estimate, todo: int) -> str:

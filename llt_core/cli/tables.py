@@ -15,7 +15,7 @@ from llt_core.cli.layout import edgeless, fitted
 from llt_core.interfaces import Measurement
 from llt_core.locations import store_root
 from llt_core.spec import MeasureCell
-from llt_core.spec.naming import settings, short_name
+from llt_core.spec.naming import counted, settings, short_name
 from llt_core.store import Record
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _training(train: dict[str, Any]) -> str:
         [
             f"{train['optimizer']} lr {train['learning_rate']:g}{scaled} {train['schedule']}",
             f"batch {train['batch_size']}{unit}",
-            f"{train['epochs']} epochs",
+            counted(train["epochs"], "epoch"),
             f"wd {train['weight_decay']:g}",
             *(text.format(train[key]) for key, text in rare.items() if train[key]),
         ]
@@ -134,7 +134,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
     seeds = "+".join(map(str, record.composition["seeds"]))
     if not record.measurements:
         loss = record.history[-1].train_loss if record.history else None
-        epochs = f"{len(record.history)} epochs"
+        epochs = counted(len(record.history), "epoch")
         return [("last training loss", format_value(loss, None), "nats", epochs, seeds)]
     changed = settings(record.cell.metric) if isinstance(record.cell, MeasureCell) else ""
     return [

@@ -20,6 +20,7 @@ from llt_core.interfaces.executor import (
     Progress,
     Report,
     perform,
+    threads_asked,
 )
 from llt_core.interfaces.figures import Figure
 from llt_core.interfaces.metric import Metric, Needs, Scope
@@ -79,4 +80,5 @@ __all__ = [
     "forward",
     "parameter",
     "perform",
+    "threads_asked",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -22,6 +23,19 @@ whose file is damaged, or a cause outside all of these. Only the last three are 
 
 THREADS_VARIABLE = "LLT_THREADS"
 """Environment variable by which an executor tells its workers how many CPU threads to use."""
+
+
+def threads_asked() -> int:
+    """Return how many CPU threads the environment asks for; 0 where it does not say.
+
+    What an executor says counts before what the user says in ``OMP_NUM_THREADS``, of which the
+    first number counts: others are for loops inside of loops.
+    """
+    for name in (THREADS_VARIABLE, "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").partition(",")[0].strip()
+        if first.isdecimal() and int(first):
+            return int(first)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class ComputeSettings(BaseModel):
     threads: int = Field(
         0,
         ge=0,
-        description="CPU threads of one job; 0: as many as its executor says, else one per core",
+        description="CPU threads of one job; 0: as many as its executor says, else as "
+        "OMP_NUM_THREADS says, else one per core",
     )
     memory_format: Literal["channels_last", "contiguous"] = Field(
         "channels_last", description="Layout of image activations"

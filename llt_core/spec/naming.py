@@ -32,6 +32,15 @@ def work_name(cell: TrainCell | MeasureCell) -> str:
     return short_name(cell.metric.name) + settings(cell.metric)
 
 
+def counted(count: int, what: str) -> str:
+    """Write how many there are of something.
+
+    >>> counted(1, "epoch"), counted(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def settings(part: PluginRef) -> str:
     """Return the parameters that are not defaults: ``(samples=500)``, empty if all are."""
     changed = ", ".join(f"{key}={value}" for key, value in part.parameters.items())

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 
 
 class _Request(BaseModel):
@@ -32,7 +32,7 @@ class _Request(BaseModel):
             first = error.errors(include_url=False)[0]
             name = ".".join(map(str, first["loc"]))
             raise RequestError(
-                f"the request cannot have {name} = {first['input']!r}", expected=first["msg"]
+                f"the request cannot have {name} = {first['input']!r}", expected=wanted(first)
             ) from error
 
 

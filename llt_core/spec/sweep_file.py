@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 from llt_core.spec.naming import SWEEP_NAME
 from llt_core.spec.run import Named, RunSpec
 from llt_core.spec.sweep_axis import written_out
@@ -199,7 +199,6 @@ def _wrong_key(error: ValidationError, document: Document, profile: str) -> Requ
     where = document.where(*path, profile=profile)
     if not path and document.changes:
         where = ", ".join(filter(None, (where, *(f"--set {c}" for c in document.changes))))
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         known = "field, fields, values, range, geomspace, logspace, integer, kind"
         near = difflib.get_close_matches(path[-1], known.split(", "), n=1)
@@ -216,7 +215,7 @@ def _wrong_key(error: ValidationError, document: Document, profile: str) -> Requ
         if plain
         else (what if path else "the sweep is not possible"),
         where=where,
-        expected=message,
+        expected=wanted(first),
         next_step="see docs/how-to/sweep.md",
     )
 

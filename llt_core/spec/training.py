@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 
 
 class TrainingRecipe(BaseModel):
@@ -168,9 +168,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "cosine",
         "warmup_epochs": 0.5,
     },
-    # for a few thousand, which give fewer steps in an epoch,
+    # for a few thousand, which give fewer steps in an epoch (at 0.1 narrow networks without
+    # normalisation fall back to chance),
     "quick_small": {
-        "learning_rate": 0.1,
+        "learning_rate": 0.05,
         "epochs": 15,
         "batch_size": 64,
         "schedule": "cosine",
@@ -186,6 +187,21 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Named recipes, each as its differences from the defaults of :class:`TrainingRecipe`."""
+
+SHORT_FORMS: Mapping[str, str] = {
+    **dict.fromkeys(("lr", "rate"), "learning_rate"),
+    **dict.fromkeys(("bs", "batch"), "batch_size"),
+    **dict.fromkeys(("wd", "decay", "l2"), "weight_decay"),
+    **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs"), "epochs"),
+    **dict.fromkeys(("steps", "iterations"), "max_steps"),
+    **dict.fromkeys(("warmup", "warm_up"), "warmup_epochs"),
+    **dict.fromkeys(("lr_schedule", "scheduler"), "schedule"),
+    **dict.fromkeys(("sam", "rho"), "sam_radius"),
+    **dict.fromkeys(("clip", "grad_clip", "clip_grad"), "gradient_clip"),
+    **dict.fromkeys(("opt", "optim"), "optimizer"),
+    **dict.fromkeys(("precision", "amp"), "dtype"),
+}
+"""What people call settings elsewhere, where no edit leads from one name to the other."""
 
 
 def resolve_recipe(settings: Mapping[str, Any], default: str = "standard") -> TrainingRecipe:
@@ -221,12 +237,13 @@ def _wrong_setting(error: ValidationError) -> RequestError:
     name = ".".join(str(part) for part in first["loc"])
     fields = TrainingRecipe.model_fields
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
-        hint = f"did you mean train.{near[0]}? " if near else ""
+        close = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
+        near = SHORT_FORMS.get(name.lower()) or next(iter(close), "")
+        hint = f"did you mean train.{near}? " if near else ""
         return RequestError(
             f"training has no setting {name!r}",
             expected=f"{hint}settings: recipe, {', '.join(fields)}",
-            next_step="llt run --help",
+            next_step="llt show train",
         )
     subject = f"train.{name} = {first['input']!r}" if name else "these training settings"
-    return RequestError(f"cannot train with {subject}", expected=first["msg"])
+    return RequestError(f"cannot train with {subject}", expected=wanted(first))

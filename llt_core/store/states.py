@@ -39,6 +39,13 @@ class Running:
     handle: str = ""
 
     @property
+    def who(self) -> str:
+        """The process, or else the job, that computes it."""
+        if self.driver is None:
+            return f"job {self.handle} of {self.executor}"
+        return f"process {self.driver.pid} on {self.driver.host}"
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What its driver says of it: label, done, total, text."""
         return {} if self.driver is None else self.driver.running.get(self.digest, {})

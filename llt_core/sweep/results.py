@@ -38,6 +38,9 @@ class Listener:
     def blocked(self, result: CellResult) -> None:
         """Hear of a measurement that was not to do, because its model had diverged before."""
 
+    def waiting(self, text: str) -> None:
+        """Hear that nothing can start here because others compute it: at once, and now and then."""
+
     def started(self, cells: Sequence[PlannedCell]) -> None:
         """Hear that a job was submitted which computes these cells."""
 

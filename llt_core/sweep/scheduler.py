@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from llt_core.interfaces import Executor, Job, Progress
+from llt_core.spec.naming import counted
+from llt_core.store import states
 from llt_core.sweep.interrupts import Interrupts
 from llt_core.sweep.jobs import JobMaker
 from llt_core.sweep.outcomes import Outcomes
@@ -15,6 +17,8 @@ from llt_core.sweep.plan import PlannedCell
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at what others do: who asks to stop, and what they computed."""
+WAITING_EVERY = 60.0
+"""Seconds after which to say once more for whom this driver waits."""
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Scheduler:
     _named: dict[str, str] = field(default_factory=dict, init=False)
     _held: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=0.0, init=False)
+    _said: tuple[str, float] = field(default=("", 0.0), init=False)
     _due: bool = field(default=True, init=False)
     _told: set[str] = field(default_factory=set, init=False)
 
@@ -69,6 +74,7 @@ class Scheduler:
             elif self._stopping or not self.agenda.held:
                 break
             else:
+                self._tell_waiting()
                 time.sleep(LOOK_EVERY / 4)
         if self.outcomes.full is not None:
             raise self.outcomes.full
@@ -97,7 +103,7 @@ class Scheduler:
                 self.claims.leave(planned.digest)
         self.left = True
         if self._named:
-            count = _jobs(len(self._named))
+            count = counted(len(self._named), "job")
             self.listener.noted(f"leaving {count} to go on; the same command takes them up")
 
     def _look_around(self) -> None:
@@ -137,7 +143,7 @@ class Scheduler:
                 self.driver.running.pop(planned.digest, None)
                 self.claims.release(planned.digest)
         if dropped:
-            self.listener.noted(f"dropped {_jobs(len(dropped))} that had not begun")
+            self.listener.noted(f"dropped {counted(len(dropped), 'job')} that had not begun")
 
     def _take_up_held(self) -> None:
         """Take over the jobs of held cells whose driver has died since this one started."""
@@ -156,11 +162,27 @@ class Scheduler:
                 others.setdefault(executor, []).append(handle)
         for executor in others.keys() - self._told:
             self._told.add(executor)
-            first, count = others[executor][0], _jobs(len(others[executor]))
+            first, count = others[executor][0], counted(len(others[executor]), "job")
             self.listener.noted(
                 f"waiting for {count} of {executor} without a driver ({first}): "
                 f"--executor {executor} takes them up, llt cancel ends them"
             )
+
+    def _tell_waiting(self) -> None:
+        """Say who computes what is left, as nothing can start here before that is over."""
+        try:
+            elsewhere = states.running(self.store)
+        except OSError:  # asked again soon
+            return
+        held = sorted({planned.digest for planned in self.agenda.held} & elsewhere.keys())
+        if held:
+            who, label = elsewhere[held[0]].who, self.plan[held[0]].label
+            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
+            text = f"waiting for {who}, which computes {label}{more}"
+            said, when = self._said
+            if text != said or time.monotonic() - when >= WAITING_EVERY:
+                self._said = (text, time.monotonic())
+                self.listener.waiting(text)
 
     def _fill(self) -> None:
         """Submit what can start, as far as the executor has room."""
@@ -185,6 +207,7 @@ class Scheduler:
             again=self.outcomes.tried(ready),
         )
         self.running[job.id] = ready
+        self._said = ("", 0.0)
         for planned in ready:
             self._show(planned.digest)
         try:
@@ -248,7 +271,3 @@ class Scheduler:
                 with self.outcomes.disk():
                     for planned in self.running[job]:
                         self.claims.name(planned.digest, handle)
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job{'' if count == 1 else 's'}"

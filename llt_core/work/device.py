@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from llt_core.errors import RequestError
-from llt_core.interfaces import THREADS_VARIABLE
+from llt_core.interfaces import threads_asked
 from llt_core.spec.compute import DEVICES
 
 
@@ -41,10 +41,11 @@ def choose_device(name: str) -> torch.device:
 def threads(count: int) -> Iterator[int]:
     """Use ``count`` CPU threads inside the block.
 
-    0: as many as the executor told this process to use, else one per core it may use.
+    0: as many as the executor told this process to use, else as ``OMP_NUM_THREADS`` says, else
+    one per core it may use.
     """
     before = torch.get_num_threads()
-    chosen = count or int(os.environ.get(THREADS_VARIABLE, 0)) or _cores()
+    chosen = count or threads_asked() or _cores()
     torch.set_num_threads(chosen)
     try:
         yield chosen

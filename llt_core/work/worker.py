@@ -23,6 +23,7 @@ from llt_core.interfaces.executor import describe_failure
 from llt_core.interfaces.places import method_of
 from llt_core.spec import MeasureCell, TrainCell
 from llt_core.spec.identity import digest as identify
+from llt_core.spec.naming import counted
 from llt_core.spec.training import TrainingRecipe
 from llt_core.store import Checkpoint, Record
 from llt_core.sweep.compose import rebuild
@@ -96,7 +97,7 @@ def _train_one(job: Job, planned: dict[str, Any], log: CellLog) -> str:
             )
             job.store.commit(record, folder, replace=job.payload["force"])
         kept.drop()
-    log.note(f"{trained.status} after {len(trained.history)} epochs")
+    log.note(f"{trained.status} after {counted(len(trained.history), 'epoch')}")
     return trained.status
 
 

@@ -10,7 +10,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from llt_core.interfaces import Executor, Job, Outcome, Report, RequestError, parameter
+from llt_core.interfaces import (
+    Executor,
+    Job,
+    Outcome,
+    Report,
+    RequestError,
+    parameter,
+    threads_asked,
+)
 from llt_plugins.executors.machine import choose_gpus, cores, lay_out, visible_gpus
 from llt_plugins.executors.pool import Pool
 
@@ -36,7 +44,8 @@ class Local(Executor):
     )
     threads: int = parameter(
         0,
-        description="CPU threads of each worker; 0: the cores are shared among the workers",
+        description="CPU threads of each worker; 0: the cores are shared among the workers, "
+        "and OMP_NUM_THREADS is the most that one takes",
         unit="threads",
         ge=0,
     )
@@ -113,5 +122,6 @@ class Local(Executor):
     def _look(self) -> list[Mapping[str, str]]:
         if not self._slots:
             gpus = choose_gpus(self.gpus, visible_gpus()) if self.per_gpu else []
-            self._slots = lay_out(self.workers, self.threads, self.per_gpu, gpus, cores())
+            asked = (self.workers, self.threads, self.per_gpu)
+            self._slots = lay_out(*asked, gpus, cores(), most=threads_asked())
         return self._slots

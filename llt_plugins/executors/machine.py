@@ -92,7 +92,7 @@ def choose_gpus(wanted: Sequence[int], visible: Sequence[str]) -> list[str]:
 
 
 def lay_out(
-    workers: int, threads: int, per_gpu: int, gpus: Sequence[str], cores: int
+    workers: int, threads: int, per_gpu: int, gpus: Sequence[str], cores: int, most: int = 0
 ) -> list[Mapping[str, str]]:
     """Return the variables of each worker's environment.
 
@@ -105,9 +105,12 @@ def lay_out(
         Places on each GPU; 0: hide them.
     gpus
         Names for :data:`VISIBLE`; dealt to the workers in turn.
+    most
+        Threads that a worker's share of the cores may not exceed; 0: no limit.
     """
     workers = workers or (len(gpus) * per_gpu if gpus else 0) or cores
-    count = str(threads or max(1, cores // workers))
+    share = max(1, cores // workers)
+    count = str(threads or min(share, most or share))
     shared = {THREADS_VARIABLE: count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
     if not per_gpu:
         return [{**shared, VISIBLE: ""}] * workers

@@ -149,6 +149,23 @@ def test_lines_where_there_is_no_terminal(sweep, capsys):
     assert "attempt 1 failed, another follows: killed\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_for_whom_it_waits_is_shown_until_it_goes_on(plan, capsys, live):
+    listener = SweepProgress()
+    listener._live, listener._plain = live, not live
+    first = plan.trains[0]
+    with listener:
+        listener.planned([first], 0)
+        listener.waiting("waiting for process 7 on there")
+        if live:
+            shown = [task.description for task in listener._progress.tasks]
+            assert shown[1:] == ["waiting for process 7 on there"]
+        else:
+            assert "waiting for process 7 on there\n" in capsys.readouterr().err
+        listener.started([first])
+        assert not any("waiting" in task.description for task in listener._progress.tasks)
+
+
 def make_first(listener):
     return next(iter(listener._todo.values()))
 

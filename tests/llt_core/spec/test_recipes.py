@@ -4,6 +4,7 @@ import pytest
 
 from llt_core.errors import RequestError
 from llt_core.spec import RECIPES, TrainingRecipe, resolve_recipe
+from llt_core.spec.training import SHORT_FORMS
 
 
 def test_standard_is_the_setting_of_the_paper():
@@ -140,15 +141,15 @@ def test_unknown_setting_names_the_near_one():
 @pytest.mark.parametrize(
     ("settings", "what", "expected"),
     [
-        ({"epochs": 0}, "train.epochs = 0", "greater than or equal to 1"),
-        ({"batch_size": "many"}, "train.batch_size = 'many'", "integer"),
-        ({"learning_rate": -1}, "train.learning_rate = -1", "greater than 0"),
+        ({"epochs": 0}, "train.epochs = 0", "at least 1"),
+        ({"batch_size": "many"}, "train.batch_size = 'many'", "whole number"),
+        ({"learning_rate": -1}, "train.learning_rate = -1", "more than 0"),
         ({"learning_rate": float("inf")}, "train.learning_rate = inf", "finite"),
         ({"weight_decay": float("nan")}, "train.weight_decay = nan", "finite"),
         ({"momentum": 1.0}, "train.momentum = 1.0", "less than 1"),
         ({"optimizer": "rms"}, "train.optimizer = 'rms'", "'sgd', 'adam' or 'adamw'"),
         ({"betas": [0.9, 1.0]}, "these training settings", "less than 1"),
-        ({"gradient_clip": 0}, "train.gradient_clip = 0", "greater than 0"),
+        ({"gradient_clip": 0}, "train.gradient_clip = 0", "more than 0"),
         ({"schedule": "inverse_sqrt"}, "these training settings", "needs warmup_steps"),
         ({"warmup_steps": 9, "warmup_epochs": 1}, "these training settings", "two ways"),
         ({"lr_scaling": True, "batch_unit": "tokens"}, "these training settings", "by examples"),
@@ -161,3 +162,39 @@ def test_values_out_of_range_are_told(settings, what, expected):
     assert what in error.what
     assert expected in error.expected
     assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("lr", "learning_rate"), ("bs", "batch_size"), ("WD", "weight_decay")]
+)
+def test_short_forms_of_settings_are_recognised(wrong, right):
+    with pytest.raises(RequestError) as refused:
+        resolve_recipe({wrong: 1})
+    assert f"did you mean train.{right}?" in refused.value.expected
+    assert refused.value.next_step == "llt show train"
+
+
+def test_short_forms_lead_to_settings():
+    assert set(SHORT_FORMS.values()) <= set(TrainingRecipe.model_fields)
+    assert not SHORT_FORMS.keys() & TrainingRecipe.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("epochs", 0, "at least 1"),
+        ("epochs", "few", "a whole number"),
+        ("epochs", 1.5, "a whole number"),
+        ("learning_rate", 0, "more than 0"),
+        ("learning_rate", float("nan"), "a finite number"),
+        ("momentum", 1, "less than 1"),
+        ("early_stop", "perhaps", "true or false"),
+        ("betas", 3, "a list, such as [0.5, 0.75]"),
+        ("optimizer", "sdg", "'sgd', 'adam' or 'adamw'"),
+        ("milestones", [2], "milestones are fractions of the training, between 0 and 1"),
+    ],
+)
+def test_what_is_expected_is_said_in_words(setting, value, expected):
+    with pytest.raises(RequestError) as refused:
+        resolve_recipe({setting: value})
+    assert refused.value.expected == expected

@@ -122,7 +122,7 @@ def test_computed_values_have_no_digits_that_machines_disagree_on():
         ({"logspace": [1, 400, 3]}, "beyond what a float holds"),
         ({"geomspace": [1e-300, 1e300, 3]}, "beyond what a float holds"),
         ({"geomspace": [0, 4, 3]}, "positive"),
-        ({"geomspace": [1, 4, 1]}, "greater than or equal to 2"),
+        ({"geomspace": [1, 4, 1]}, "at least 2"),
         ({"values": [1], "kind": "pressure"}, "'load' or 'temperature'"),
         ({"values": [1], "fields": ["seed"]}, "either field"),
         ({"values": [1, 2, 1.0]}, "1 and 1.0 are equal, so they are one point"),
@@ -435,7 +435,7 @@ def test_whole_components_can_vary():
     [
         ('task = "digits"\nmodles = 2', "did you mean models?", 2),
         ('task = "digits"\nmodels = 0', "models = 0", 2),
-        ('task = "digits"\nmodels = "many"', "valid integer", 2),
+        ('task = "digits"\nmodels = "many"', "a whole number", 2),
         ('task = "digits"\n[profiles.mini]\nmodles = 2', "a sweep profile has no key 'modles'", 3),
         ('task = "digits"\n\n[axes.load]\nfeild = "seed"', "did you mean field?", 4),
         ('task = "digits"\n[axes.load]\nfield = "seed"\nvalues = 3', "axes.load.values = 3", 4),

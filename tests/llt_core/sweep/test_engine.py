@@ -48,6 +48,15 @@ def test_new_then_cached_then_only_what_is_missing(run, here):
     assert leftovers(here) == []
 
 
+def test_a_result_prints_what_it_holds_in_a_few_lines(run, here):
+    lines = str(run(["norm", "distance"], models=3)).splitlines()
+    assert lines[0] == "RunResult: 9 cells (9 new)"
+    assert lines[1].startswith("  norm: ")
+    assert lines[1].endswith(", and 2 more")
+    assert lines[3] == f"  store: {here / 'store'}"
+    assert len(lines) == 4
+
+
 def test_the_metrics_see_the_models_they_name(run, here):
     result = run(["norm", "distance", "spread"], models=3)
     store = Store(here / "store")

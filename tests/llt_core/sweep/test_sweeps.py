@@ -1,5 +1,7 @@
 """Grids: one plan and one engine for many compositions."""
 
+import os
+import socket
 import subprocess
 import sys
 from itertools import combinations
@@ -14,6 +16,8 @@ from llt_core.errors import DataError, LltError, RequestError
 from llt_core.plugins import Catalogue
 from llt_core.spec import Named, RunSpec, SweepSpec
 from llt_core.store import Store
+from llt_core.store.claims import Claims
+from llt_core.store.drivers import Driver
 from llt_core.store.index import records
 from llt_core.store.sweeps import names, recall
 from llt_core.sweep import Listener, make_plan
@@ -284,6 +288,30 @@ def test_what_another_driver_finished_meanwhile_is_taken_over(sweep, here):
     assert calls(here).count("norm") == 12
 
 
+@pytest.mark.parametrize("every", [0.0, 60.0])
+def test_who_is_waited_for_is_told_at_once_and_now_and_then(sweep, here, monkeypatch, every):
+    monkeypatch.setattr("llt_core.sweep.scheduler.WAITING_EVERY", every)
+    store = Store(here / "store")
+    heard = []
+
+    class Held(Listener):
+        def planned(self, todo, cached):
+            claims.take(todo[0].digest)
+
+        def waiting(self, text):
+            heard.append(text)
+            if every or len(heard) == 2:
+                claims.release_all()
+
+    with Driver(store) as other:
+        claims = Claims(store, other)
+        result = sweep(Held(), axes={}, models=1, metrics=[])
+    assert origins(result) == ["new"]
+    assert heard == [
+        f"waiting for process {os.getpid()} on {socket.gethostname()}, which computes train seed 0"
+    ] * (1 if every else 2)
+
+
 def test_a_sweep_that_is_asked_for_in_part_says_so(sweep):
     class Notes(Listener):
         def noted(self, text):
@@ -485,7 +513,7 @@ def test_a_whole_sweep_takes_no_other_keys(arguments, keys):
 
 @pytest.mark.parametrize("function", [llt_core.run, llt_core.sweep])
 def test_a_wrong_compute_setting_is_a_wrong_request(function):
-    with pytest.raises(RequestError, match="Extra inputs") as caught:
+    with pytest.raises(RequestError, match="compute cannot have thread = 1") as caught:
         function(task="digits", compute={"thread": 1})
     assert "threads" in caught.value.expected
 

@@ -13,7 +13,7 @@ import torch
 
 import llt_core
 from llt_core.errors import RequestError
-from llt_core.work.device import choose_device, threads
+from llt_core.work.device import _cores, choose_device, threads
 from llt_core.work.seeding import seed_from, seeded
 
 SCRIPT = """
@@ -149,6 +149,20 @@ def test_seeded_draws_the_same_and_other_seeds_do_not():
 def test_seeds_are_pinned():
     assert seed_from("train", "abc") == 8726811182011007218
     assert 0 <= seed_from("x") < 2**63
+
+
+def test_threads_are_those_of_the_environment_where_nobody_says(monkeypatch):
+    monkeypatch.delenv("LLT_THREADS", raising=False)
+    for said, expected in (("3", 3), ("5,2", 5), ("many", _cores()), ("0", _cores())):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        with threads(0) as count:
+            assert count == torch.get_num_threads() == expected
+    with threads(2) as count:
+        assert count == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("LLT_THREADS", "4")
+    with threads(0) as count:
+        assert count == 4, "an executor knows better"
 
 
 def test_threads_are_restored_after_an_error():

@@ -249,6 +249,9 @@ def test_one_worker_a_core_and_the_cores_are_shared():
     assert [v[THREADS_VARIABLE] for v in machine.lay_out(2, 0, 1, [], 5)] == ["2"] * 2
     assert [v[THREADS_VARIABLE] for v in machine.lay_out(8, 0, 1, [], 4)] == ["1"] * 8
     assert [v[THREADS_VARIABLE] for v in machine.lay_out(2, 3, 1, [], 4)] == ["3"] * 2
+    assert [v[THREADS_VARIABLE] for v in machine.lay_out(2, 0, 1, [], 8, most=3)] == ["3"] * 2
+    assert [v[THREADS_VARIABLE] for v in machine.lay_out(4, 0, 1, [], 8, most=3)] == ["2"] * 4
+    assert [v[THREADS_VARIABLE] for v in machine.lay_out(2, 4, 1, [], 8, most=3)] == ["4"] * 2
 
 
 @pytest.mark.parametrize(
