@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from llt_core.cli.layout import break_between, fitted
-from llt_core.cli.tables import counted, describe, format_value
+from llt_core.cli.tables import describe, format_value, terms_of
 from llt_core.errors import LltError
 from llt_core.report import Result, describe_array, label
 from llt_core.report.terminal import draw
@@ -57,7 +57,7 @@ def _print_measurements(record: Record, console: Console) -> None:
     rows = []
     for m in record.measurements:
         value = format_value(m.value, m.standard_error)
-        texts = map(escape, (m.name, value, m.unit, counted(m)))
+        texts = map(escape, (m.name, value, m.unit, terms_of(m)))
         rows.append((*texts, m.status if m.status == "ok" else f"[yellow]{m.status}[/]"))
     console.print(fitted(console, columns, rows, spare=("n",)))
     for names, details in _details(record):

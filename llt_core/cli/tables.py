@@ -28,10 +28,10 @@ _UNCUT = 160
 """Characters a line of a table may take where nobody's terminal is too narrow."""
 
 
-def counted(measurement: Measurement) -> str:
+def terms_of(measurement: Measurement) -> str:
     """Return how many of what a number averages; a dash where nothing says.
 
-    >>> counted(Measurement(name="x", value=1.0, n=300)), counted(Measurement(name="x", value=1.0))
+    >>> terms_of(Measurement(name="x", value=1.0, n=300)), terms_of(Measurement(name="x", value=1.0))
     ('300 samples', '–')
     """
     return f"{measurement.n} {measurement.counted}" if measurement.n else "–"
@@ -142,7 +142,7 @@ def _lines(record: Record) -> list[tuple[str, ...]]:
             escape(m.name + changed) + ("" if m.status == "ok" else f" [yellow]({m.status})[/]"),
             format_value(m.value, m.standard_error),
             m.unit,
-            counted(m),
+            terms_of(m),
             seeds,
         )
         for m in record.measurements

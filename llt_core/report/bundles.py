@@ -12,11 +12,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from llt_core.report.captions import Source, counted
+from llt_core.report.captions import Source
 from llt_core.report.display import SEQUENTIAL
 from llt_core.report.grids import Ruler
 from llt_core.report.sheets import sheet
 from llt_core.report.strands import Bundle, Strand
+from llt_core.spec.naming import counted
 
 MOST_PANELS = 16
 MOST_NAMES = 14

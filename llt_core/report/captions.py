@@ -9,6 +9,7 @@ import numpy as np
 
 from llt_core.analysis import CellTable, Column, Verdicts
 from llt_core.report.inferred import InferredMap
+from llt_core.spec.naming import counted
 
 _FACTS = ("task", "architecture", "perturbations")
 
@@ -85,15 +86,6 @@ def rule_in_words(verdicts: Verdicts) -> str:
         f"{name.replace('_', ' ')}: of sharp cells {rule.sharp_connectivity:g}, of flat ones "
         f"{rule.poorly_connected:g} to {rule.unconverged:g}; CKA {rule.cka:.4g}"
     )
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "cell"), counted(1200, "cell")
-    ('1 cell', '1,200 cells')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def listed(seeds: Collection[int]) -> str:

@@ -13,7 +13,7 @@ from llt_core.analysis import CellTable, Column, PhaseRule
 from llt_core.analysis.phases import CONNECTIVITY
 from llt_core.analysis.samples import Samples
 from llt_core.errors import RequestError
-from llt_core.report.captions import Source, counted, missing, rule_in_words
+from llt_core.report.captions import Source, missing, rule_in_words
 from llt_core.report.colours import Colours
 from llt_core.report.display import metric_facts
 from llt_core.report.grids import Plane
@@ -21,6 +21,7 @@ from llt_core.report.maps import Frame, add_bar, draw_cells, draw_metric
 from llt_core.report.page.matching import match_rows
 from llt_core.report.phase_maps import PhaseView, draw_phases
 from llt_core.report.sheets import sheet
+from llt_core.spec.naming import counted
 
 FIGURE2 = (
     "test_accuracy",

@@ -9,7 +9,7 @@ from llt_core.analysis import PHASES, CellTable, PhaseRule, classify
 from llt_core.analysis.coefficients import spearman_of_pairs
 from llt_core.analysis.table import Floats
 from llt_core.errors import RequestError
-from llt_core.report.captions import Source, counted, rule_in_words
+from llt_core.report.captions import Source, rule_in_words
 from llt_core.report.display import (
     PHASE_COLOURS,
     PHASE_MARKERS,
@@ -17,6 +17,7 @@ from llt_core.report.display import (
     metric_facts,
 )
 from llt_core.report.sheets import sheet
+from llt_core.spec.naming import counted
 
 CONVERGED = 99.0
 """Training accuracy in percent from which a cell counts as converged (Yang et al. 2021)."""

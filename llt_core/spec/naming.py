@@ -35,10 +35,10 @@ def work_name(cell: TrainCell | MeasureCell) -> str:
 def counted(count: int, what: str) -> str:
     """Write how many there are of something.
 
-    >>> counted(1, "epoch"), counted(2, "epoch")
-    ('1 epoch', '2 epochs')
+    >>> counted(1, "epoch"), counted(1200, "cell")
+    ('1 epoch', '1,200 cells')
     """
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def settings(part: PluginRef) -> str:

@@ -68,10 +68,10 @@ class MicroBatchOperator(ABC):
     """A symmetric P × P matrix ``Σ wᵢ Aᵢ / Σ wᵢ``, one Aᵢ for each micro-batch.
 
     The flat order of the parameters, ``parameter_names``, is that of ``model.parameters()``:
-    each tied weight once, frozen ones left out. Nothing is written to ``.grad``. Attributes say how it works:
-    ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector at a time,
-    or the loss in torch's own way, where that had to be. Where the loss of a micro-batch is
-    NaN or infinite, so is every product.
+    each tied weight once, frozen ones left out. Nothing is written to ``.grad``. Attributes say
+    how it works: ``unbatched`` and ``plain`` hold the reason why blocks are computed one vector
+    at a time, or the loss in torch's own way, where that had to be. Where the loss of a
+    micro-batch is NaN or infinite, so is every product.
     """
 
     linear: ClassVar[bool] = False
