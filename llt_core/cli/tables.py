@@ -31,8 +31,10 @@ _UNCUT = 160
 def terms_of(measurement: Measurement) -> str:
     """Return how many of what a number averages; a dash where nothing says.
 
-    >>> terms_of(Measurement(name="x", value=1.0, n=300)), terms_of(Measurement(name="x", value=1.0))
-    ('300 samples', '–')
+    >>> terms_of(Measurement(name="x", value=1.0, n=300))
+    '300 samples'
+    >>> terms_of(Measurement(name="x", value=1.0))
+    '–'
     """
     return f"{measurement.n} {measurement.counted}" if measurement.n else "–"
 
