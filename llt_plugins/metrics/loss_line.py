@@ -50,6 +50,7 @@ class LossLine(AroundModel):
     """
 
     summary = "Loss along random or Hessian directions: rise at a radius, curvature, curve"
+    version = 2
     returns = (
         Quantity(
             name="loss_line_rise",

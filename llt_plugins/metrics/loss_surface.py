@@ -42,6 +42,7 @@ class LossSurface(AroundModel):
     """
 
     summary = "Loss over a random or Hessian plane through the model, and its mean rise"
+    version = 2
     returns = (
         Quantity(
             name="loss_surface_rise",

@@ -55,6 +55,7 @@ class WeightSpectrum(Metric):
     """
 
     summary = "Singular values of each weight matrix: power-law exponent, stable rank, norm"
+    version = 2
     returns = (
         Quantity(
             name="weight_spectrum_alpha",
