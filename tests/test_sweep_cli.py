@@ -220,7 +220,7 @@ def test_some_cells_failed_is_exit_one(llt, tmp_path):
         (["try.toml", "--set", "models=1"], ["compares models"]),
         (["try.toml", "--set", 'axes.load.values=["x"]'], ["width = 'x'", "width=x"]),
         (["try.toml", "--name", "a/b"], ["the name is that of a file"]),
-        (["try.toml", "--device", "gpu"], ["no usable device 'gpu'"]),
+        (["try.toml", "--device", "gpu"], ["no device is called 'gpu'"]),
         ([], ["FILE.toml"]),
     ],
 )

@@ -21,7 +21,7 @@ from llt_core.interfaces import MeasureContext, Measurement, Perturbation
 from llt_core.plugins import Catalogue, Entry, Resolved
 from llt_core.plugins.loader import load
 from llt_core.spec import Named, RunSpec, TrainingRecipe
-from llt_core.sweep.compose import Composer, compose
+from llt_core.sweep.compose import Composer
 from llt_core.testing.checks import assert_sentence, assert_unchanged, model_state, random_state
 from llt_core.work.seeding import seeded
 from llt_core.work.stages import perturbed
@@ -254,11 +254,11 @@ def test_what_does_not_go_together_is_refused_with_a_reason(task):
             spec[field] = asked if field == "architecture" else (asked,)
             request = RunSpec(task=named(task, TASKS[task]), **spec)
             if reason is None:
-                compose(request, CATALOGUE)
+                Composer(CATALOGUE).compose(request)
                 continue
             assert_sentence(reason, f"what {name} says to {task}")
             with pytest.raises(RequestError) as refused:
-                compose(request, CATALOGUE)
+                Composer(CATALOGUE).compose(request)
             assert name in str(refused.value)
             assert task in str(refused.value)
             assert reason in str(refused.value)

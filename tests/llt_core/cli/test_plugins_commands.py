@@ -342,7 +342,7 @@ def test_help_and_version(shell):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("no-such-command",), "No such command 'no-such-command'"),
+        (("no-such-command",), "llt has no command 'no-such-command'"),
         (("list-plugins", "--colour"), "No such option"),
         (("show",), "Missing argument"),
         (("list-plugins", "--format", "xml"), "'xml' is not one of"),
