@@ -18,7 +18,7 @@ from typing import Literal
 from llt_core.store.cells import RECORD_FILE, Store
 from llt_core.store.export import Measured, measured
 from llt_core.store.records import Record
-from llt_core.undisturbed import undisturbed
+from llt_core.uncollected import uncollected
 
 INDEX_FORMAT = 2
 """Raised when :class:`~llt_core.store.export.Measured` says something else of the same record."""
@@ -56,7 +56,7 @@ def records(
             yield Record.model_validate_json(text)
 
 
-@undisturbed()
+@uncollected()
 def measured_cells(
     store: Store, only: Collection[str] | None = None, progress: Progress | None = None
 ) -> list[Measured]:
@@ -96,7 +96,7 @@ def _texts(
     return None
 
 
-@undisturbed()
+@uncollected()
 def _refresh(store: Store, connection: sqlite3.Connection, progress: Progress) -> None:
     if connection.execute("PRAGMA user_version").fetchone() != (INDEX_FORMAT,):
         connection.executescript(_SCHEMA)

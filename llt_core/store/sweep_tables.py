@@ -13,7 +13,7 @@ from llt_core.store.export import Measured, columns_of
 from llt_core.store.index import Progress, measured_cells
 from llt_core.store.states import CellState, Glance, running
 from llt_core.store.sweeps import SweepPoint, point_values, recall, sweep_cells
-from llt_core.undisturbed import undisturbed
+from llt_core.uncollected import uncollected
 
 _WHY: dict[CellState, str] = {
     "waiting": "not measured yet",
@@ -23,7 +23,7 @@ _WHY: dict[CellState, str] = {
 }
 
 
-@undisturbed()
+@uncollected()
 def sweep_table(store: Store, name: str, progress: Progress | None = None) -> CellTable:
     """Return the grid points of a sweep with what was measured on them so far.
 

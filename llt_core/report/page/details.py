@@ -17,7 +17,7 @@ from llt_core.report.result import load
 from llt_core.store import Record, Store
 from llt_core.store.index import records
 from llt_core.store.sweeps import SweepPoint, SweepRecord
-from llt_core.undisturbed import undisturbed
+from llt_core.uncollected import uncollected
 
 BUDGET = 4 * 2**20
 """Bytes that figures may take in the page."""
@@ -52,7 +52,7 @@ class Details:
     notes: tuple[str, ...] = ()
 
 
-@undisturbed()
+@uncollected()
 def details_of(
     store: Store,
     sweep: SweepRecord,

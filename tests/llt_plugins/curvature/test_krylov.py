@@ -11,7 +11,6 @@ import torch
 from llt_plugins.curvature.basis import Basis
 from llt_plugins.curvature.krylov import Krylov
 from llt_plugins.curvature.lanczos import eigenpairs
-from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.curvature.types import AsymmetryError
 
 
@@ -154,31 +153,6 @@ def test_an_operator_that_is_not_symmetric_is_refused(block_size, with_spectrum)
     krylov = Krylov(operator, seeded(0), block_size=block_size)
     with pytest.raises(AsymmetryError, match="not symmetric"):
         krylov.reach(10)
-
-
-class _Forgetful(torch.autograd.Function):
-    """A product whose gradient is right and whose second derivative lacks a term."""
-
-    @staticmethod
-    def forward(ctx, x, weight):
-        ctx.save_for_backward(x, weight)
-        return x * weight
-
-    @staticmethod
-    def backward(ctx, slope):
-        x, weight = ctx.saved_tensors
-        return slope * weight.detach(), slope * x
-
-
-def test_second_derivatives_that_are_wrong_in_the_model_are_refused():
-    torch.manual_seed(0)
-    model, inputs = torch.nn.Linear(5, 5), torch.randn(8, 5)
-
-    def loss(m):
-        return _Forgetful.apply(torch.tanh(m(inputs)), m.bias).square().mean()
-
-    with pytest.raises(ValueError, match="wrong second derivatives"):
-        eigenpairs(Krylov(HessianOperator(model, [(8, loss)]), seeded(0)))
 
 
 def test_not_a_number_stops_the_sequence():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Let no garbage be collected meanwhile; also a decorator of functions.
 
     The collector looks through all that is there again and again while it grows: validating
