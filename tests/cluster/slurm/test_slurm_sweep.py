@@ -315,6 +315,6 @@ def test_a_driver_killed_while_its_jobs_wait(slurm, project):
 
 def _each_trained_once(store, count):
     logs = [file.read_text() for file in (store / "logs").glob("*.log")]
-    trained = [text for text in logs if "after 1 epochs" in text]
+    trained = [text for text in logs if "after 1 epoch" in text]
     assert len(trained) == count
-    assert all(text.count("after 1 epochs") == 1 for text in trained)
+    assert all(text.count("after 1 epoch") == 1 for text in trained)
