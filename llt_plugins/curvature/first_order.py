@@ -17,9 +17,10 @@ from llt_plugins.curvature.types import WeightedLoss
 
 
 def mean_loss(model: nn.Module, losses: Sequence[WeightedLoss]) -> float:
-    """Return ``Σ wᵢ lᵢ / Σ wᵢ``, summed in float64, without gradients."""
-    with torch.no_grad():
-        terms = [weight * float(scalar(loss(model))) for weight, loss in losses]
+    """Return ``Σ wᵢ lᵢ / Σ wᵢ``, summed in float64: the function of :func:`gradient`."""
+    # With gradients, though none is asked for: without them encoder layers skip what is padded.
+    with torch.enable_grad():
+        terms = [weight * scalar(loss(model)).item() for weight, loss in losses]
     return math.fsum(terms) / math.fsum(weight for weight, _ in losses)
 
 

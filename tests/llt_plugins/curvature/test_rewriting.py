@@ -8,6 +8,7 @@ from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
+from llt_plugins.curvature.first_order import gradient, mean_loss
 from llt_plugins.curvature.operators.convolution import Geometry, convolve
 from llt_plugins.curvature.operators.hessian import HessianOperator
 from llt_plugins.curvature.operators.rectifier import rectify
@@ -314,8 +315,9 @@ def test_embeddings_that_train_with_sparse_gradients():
     assert operator.plain is None
 
 
-def test_encoder_layers_that_skip_what_is_padded_keep_the_fast_way():
-    """Without gradients torch leaves out the padding, which then has another loss."""
+@pytest.fixture
+def padded_encoder():
+    """A network and a loss of which, without gradients, torch leaves out the padding."""
     torch.manual_seed(1)
     layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
     encoder = nn.TransformerEncoder(layer, 1).eval()
@@ -326,6 +328,14 @@ def test_encoder_layers_that_skip_what_is_padded_keep_the_fast_way():
         logits = m(inputs, src_key_padding_mask=padded).mean(1)[:, :2]
         return functional.cross_entropy(logits, targets)
 
-    operator = HessianOperator(encoder, [(5, loss)])
+    return encoder, [(5, loss)]
+
+
+def test_encoder_layers_that_skip_what_is_padded_keep_the_fast_way(padded_encoder):
+    operator = HessianOperator(*padded_encoder)
     operator.matvec(torch.ones(operator.size))
     assert operator.plain is None
+
+
+def test_the_mean_loss_is_that_of_the_gradient_also_with_padding(padded_encoder):
+    assert mean_loss(*padded_encoder) == pytest.approx(gradient(*padded_encoder)[0], rel=1e-6)
