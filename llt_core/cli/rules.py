@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 
 if TYPE_CHECKING:
     from llt_core.analysis import PhaseRule
@@ -68,11 +68,9 @@ def take_rule(assignments: Sequence[str], relative_cka: float | None = None) -> 
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
+        said = f"{field}={first['input']}" if field else " --rule ".join(assignments)
         raise RequestError(
-            first["msg"].removeprefix("Value error, "),
-            where="--rule "
-            + (f"{field}={first['input']}" if field else " --rule ".join(assignments)),
-            expected="a finite number",
+            "the rule cannot have such thresholds", where=f"--rule {said}", expected=wanted(first)
         ) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import PydanticUserError, ValidationError
 
+from llt_core.errors import wanted
 from llt_core.interfaces.component import Component
 
 
@@ -21,7 +22,7 @@ def said(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         name = ".".join([error.title, *map(str, first["loc"])])
-        return f"{name} cannot be {reprlib.repr(first['input'])}: {first['msg']}"
+        return f"{name} cannot be {reprlib.repr(first['input'])}; expected {wanted(first)}"
     text = error.message if isinstance(error, PydanticUserError) else str(error)
     return f"{type(error).__name__}: {text}"
 

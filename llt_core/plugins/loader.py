@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llt_core.errors import RequestError
+from llt_core.errors import RequestError, wanted
 from llt_core.interfaces import (
     Architecture,
     Component,
@@ -136,5 +136,5 @@ def _wrong_parameter(entry: Entry, cls: type[Component], error: ValidationError)
             expected = f"{entry.name}/{name.upper()}"
     else:
         what = f"the {subject} cannot take {name} = {first['input']!r}"
-        expected = first["msg"].removeprefix("Value error, ")
+        expected = wanted(first)
     return RequestError(what, expected=expected, next_step=f"llt show {shown}")

@@ -90,8 +90,8 @@ def test_parameters_are_validated_into_the_component(site):
     [
         ({"ofset": 1}, ["no parameter 'ofset'", "did you mean offset? (one of offset)"]),
         ({"zzz": 1}, ["no parameter 'zzz'", "one of offset"]),
-        ({"offset": "many"}, ["cannot take offset = 'many'", "valid integer"]),
-        ({"offset": 10}, ["cannot take offset = 10", "less than or equal to 9"]),
+        ({"offset": "many"}, ["cannot take offset = 'many'", "a whole number"]),
+        ({"offset": 10}, ["cannot take offset = 10", "at most 9"]),
         ({"offset": None}, ["cannot take offset = None"]),
     ],
 )
