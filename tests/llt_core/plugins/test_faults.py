@@ -126,7 +126,11 @@ ONE = ["where: authored.One.measure", "expected: a list: one Measurement each of
         ({"metrics": ["one:how=nothing"]}, ["the metric One returned None", *ONE]),
         (
             {"metrics": ["one:how=text"]},
-            ["Measurement.value cannot be 'high'", "expected a number", "One.measure at authored.py:19"],
+            [
+                "Measurement.value cannot be 'high'",
+                "expected a number",
+                "One.measure at authored.py:19",
+            ],
         ),
         (
             {"metrics": ["one:how=raises"]},
